@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use crate::cases::{self, CASES, Case};
+use crate::peers::PeerName;
+
+pub(crate) const HELP: &str = "\
+Measures Helve beside a hand-made limit (tokio-tungstenite, an 8 KiB read buffer, batched flushes, one message a call).
+
+usage: cargo xtask bench [options]
+
+  --workloads W1,W2   only these (default: all)
+  --peers a,b         only these, of: limit, helve (default: all; `limit,limit` shows the noise of the machine)
+  --before PROGRAM    also measure an older build of helve-bench, as the peer `before`
+  --pairs N           how often each case is measured for each peer, in turn (default 21)
+  --seconds S         how long one measurement takes (default 0.3)
+  --no-counts         leave out instructions and system calls
+  --json              one JSON object a line instead of a table
+  -h, --help          this text
+
+workloads:
+  W1  one call at a time, both ends on one core       W7  memory of an idle pair of connections
+  W2  64 and 1,024 calls in flight on one connection  W9  one-way calls
+  W4  a chain of 8 dependent calls, at 0 and 5 ms each way
+
+metrics:
+  calls_per_s    a thread for each end, where a second core can help; else both ends on one
+  cpu_us         CPU of the process a call, user and system, both ends on one pinned thread
+  instructions   user instructions a call, both ends, by valgrind's callgrind   (Debian: apt-get install valgrind)
+  syscalls       system calls a call, both ends, by strace                      (Debian: apt-get install strace)
+  bytes_up/down  bytes a call below the WebSocket, seen at the client's socket
+  kib_per_pair   resident memory of an idle pair of connections, both ends
+  *_ratio        median over the pairs of this peer to the first peer, with quartiles and range
+
+Only ratios within one run mean anything; on shared cores differences in time under about 12 % mean nothing, instruction
+counts are exact to about 1 %.
+";
+
+/// What to do.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Help,
+    Compare(Options),
+    Measure(Task),
+}
+
+/// What the driver compares.
+#[derive(Debug)]
+pub(crate) struct Options {
+    pub(crate) cases: Vec<&'static Case>,
+    pub(crate) peers: Vec<PeerName>,
+    pub(crate) before: Option<PathBuf>,
+    pub(crate) pairs: usize,
+    pub(crate) seconds: f64,
+    pub(crate) counts: bool,
+    pub(crate) json: bool,
+}
+
+/// What a child measures.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Task {
+    pub(crate) case: &'static Case,
+    pub(crate) peer: PeerName,
+    pub(crate) threads: bool,
+    pub(crate) size: Size,
+}
+
+/// How much work a child does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Size {
+    /// As many calls as fill this time, found by a warm-up.
+    Seconds(f64),
+    /// Exactly so many calls, with no warm-up.
+    Calls(u64),
+}
+
+/// Reads the arguments; the error is a sentence for the user.
+pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    if let ["child", workload, case, peer, threads, unit, size] = args.as_slice() {
+        return child(workload, case, peer, threads, unit, size).map(Command::Measure);
+    }
+    let mut options = Options {
+        cases: CASES.iter().collect(),
+        peers: PeerName::ALL.to_vec(),
+        before: None,
+        pairs: 21,
+        seconds: 0.3,
+        counts: true,
+        json: false,
+    };
+    let mut args = args.into_iter();
+    while let Some(arg) = args.next() {
+        let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+        match arg {
+            "-h" | "--help" => return Ok(Command::Help),
+            "--json" => options.json = true,
+            "--no-counts" => options.counts = false,
+            "--workloads" => options.cases = workloads(value()?)?,
+            "--peers" => options.peers = value()?.split(',').map(peer).collect::<Result<_, _>>()?,
+            "--before" => options.before = Some(PathBuf::from(value()?)),
+            "--pairs" => options.pairs = positive(arg, value()?)?,
+            "--seconds" => options.seconds = positive(arg, value()?)?,
+            other => return Err(format!("do not know `{other}`")),
+        }
+    }
+    Ok(Command::Compare(options))
+}
+
+fn child(
+    workload: &str,
+    case: &str,
+    who: &str,
+    threads: &str,
+    unit: &str,
+    size: &str,
+) -> Result<Task, String> {
+    let case = cases::find(workload, case).ok_or("no such case")?;
+    let size = match unit {
+        "calls" => Size::Calls(positive(unit, size)?),
+        _ => Size::Seconds(positive(unit, size)?),
+    };
+    Ok(Task {
+        case,
+        peer: peer(who)?,
+        threads: threads == "2",
+        size,
+    })
+}
+
+fn workloads(names: &str) -> Result<Vec<&'static Case>, String> {
+    for name in names.split(',') {
+        if !CASES.iter().any(|case| case.workload == name) {
+            return Err(format!("no workload `{name}`"));
+        }
+    }
+    Ok(CASES
+        .iter()
+        .filter(|case| names.split(',').any(|name| name == case.workload))
+        .collect())
+}
+
+fn peer(name: &str) -> Result<PeerName, String> {
+    PeerName::ALL
+        .iter()
+        .copied()
+        .find(|peer| peer.as_str() == name)
+        .ok_or(format!("no peer `{name}`"))
+}
+
+fn positive<T: std::str::FromStr + PartialOrd + Default>(
+    what: &str,
+    text: &str,
+) -> Result<T, String> {
+    text.parse()
+        .ok()
+        .filter(|number| *number > T::default())
+        .ok_or(format!("{what} takes a number above 0, not `{text}`"))
+}

@@ -1,0 +1,13 @@
+//! What a reference is: identifiers, counts, the tables that hold them, and the descriptions of what may travel.
+//!
+//! This crate knows no socket, no async runtime and no clock. `helve-protocol` builds the session on it, `helve`
+//! the runtime that people use.
+#![forbid(unsafe_code)]
+
+pub mod id;
+pub mod objects;
+pub mod rising;
+
+pub use id::{Descriptor, Tag, Target};
+pub use objects::{ObjectKey, Objects};
+pub use rising::{IdHash, RisingMap};

@@ -1,0 +1,87 @@
+//! A payload that outlives the message it came in: small ones by value, so that twenty bytes never pin a read buffer.
+
+use bytes::Bytes;
+
+/// Up to this many bytes are held in place.
+const INLINE: usize = 38;
+/// Above this a payload keeps a slice of the message instead of a copy, if it makes up a good part of it.
+const SLICE: usize = 1024;
+
+/// Immutable bytes, in place up to 38 of them.
+#[derive(Clone)]
+pub struct Blob(Repr);
+
+#[derive(Clone)]
+enum Repr {
+    Inline { len: u8, bytes: [u8; INLINE] },
+    Heap(Bytes),
+}
+
+impl Blob {
+    /// No bytes.
+    pub const EMPTY: Blob = Blob(Repr::Inline {
+        len: 0,
+        bytes: [0; INLINE],
+    });
+
+    /// A copy of `bytes`.
+    pub fn copy(bytes: &[u8]) -> Blob {
+        let mut inline = [0; INLINE];
+        match inline.get_mut(..bytes.len()) {
+            Some(place) => {
+                place.copy_from_slice(bytes);
+                Blob(Repr::Inline {
+                    len: bytes.len() as u8,
+                    bytes: inline,
+                })
+            }
+            None => Blob(Repr::Heap(Bytes::copy_from_slice(bytes))),
+        }
+    }
+
+    /// `message[range]`; shares the message's memory where that wastes little. Empty where the range does not fit.
+    pub fn slice(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
+        let Some(part) = message.get(range) else {
+            return Blob::EMPTY;
+        };
+        if part.len() >= SLICE && part.len() >= message.len() / 4 {
+            Blob(Repr::Heap(message.slice_ref(part)))
+        } else {
+            Blob::copy(part)
+        }
+    }
+}
+
+impl From<Vec<u8>> for Blob {
+    fn from(bytes: Vec<u8>) -> Blob {
+        if bytes.len() <= INLINE {
+            Blob::copy(&bytes)
+        } else {
+            Blob(Repr::Heap(bytes.into()))
+        }
+    }
+}
+
+impl std::ops::Deref for Blob {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Heap(bytes) => bytes,
+        }
+    }
+}
+
+impl PartialEq for Blob {
+    fn eq(&self, other: &Blob) -> bool {
+        **self == **other
+    }
+}
+
+impl Eq for Blob {}
+
+impl std::fmt::Debug for Blob {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} bytes", self.len())
+    }
+}

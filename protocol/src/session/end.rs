@@ -1,0 +1,143 @@
+//! The end of a session (R17): every record dropped once, every handle broken once, every call one outcome.
+
+use super::calls::{Asker, Waited};
+use super::incoming::{IncomingId, Place};
+use super::tables::{Hosted, Outcome, Standing};
+use super::{Event, Invocation, Object, Received, Session};
+use crate::Code;
+use crate::fault::Fault;
+
+/// Why a session ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct EndCause {
+    /// The WebSocket close code, 1006 where the link was lost without one (RFC 6455, 7.4.1).
+    pub close: u16,
+    /// What is known of it.
+    pub reason: Box<str>,
+}
+
+impl<O: Object> Session<O> {
+    /// Ends the session. Calls that were never written end as NotSent, those that were as MaybeRan; every import
+    /// breaks; exported objects become garbage; running methods get [`Event::Stop`]. A second call does nothing.
+    pub fn end(&mut self, cause: EndCause) {
+        if self.ended.is_some() {
+            return;
+        }
+        self.ended = Some(cause);
+        let lost = self.lost();
+        for (key, waiting) in self.waiting.drain() {
+            if let Asker::Task(waker) = waiting.asker {
+                self.waited.insert(
+                    key,
+                    Waited::Failed(Fault::new(Code::NotSent, &lost.message)),
+                );
+                self.wakes.extend(waker);
+            }
+        }
+        self.waiting_bytes = 0;
+        let unsent = self.first_unsent();
+        let wakes = &mut self.wakes;
+        self.calls.retain(|_, call| {
+            if call.answer.is_some() {
+                return true;
+            }
+            let Asker::Task(waker) = std::mem::replace(&mut call.asker, Asker::Nobody) else {
+                return false;
+            };
+            let code = if call.seq >= unsent {
+                Code::NotSent
+            } else {
+                Code::MaybeRan
+            };
+            call.answer = Some(Err(Fault::new(code, &lost.message)));
+            wakes.extend(waker);
+            true
+        });
+        for (key, import) in &mut self.imports.entries {
+            self.wakes.append(&mut import.take_watchers());
+            if key == self.imports.root {
+                import.standing = Standing::Broken;
+                import.rare().fault = Some(lost.clone());
+            }
+        }
+        let root = self.imports.root;
+        self.imports.entries.retain(|key, _| key == root);
+        self.imports.by_host.clear();
+        self.imports.by_open.take_all();
+        for (_, opened) in self.opened.take_all() {
+            self.wakes.extend(opened.watchers);
+            if let Outcome::Pending(queue) = opened.outcome {
+                queue
+                    .into_iter()
+                    .for_each(|invocation| self.scrap(invocation));
+            }
+        }
+        for (_, export) in self.exports.by_name.take_all() {
+            if let Hosted::Object(o) = export.what {
+                self.garbage.push(o);
+            }
+        }
+        self.exports.objects.clear();
+        self.exports.forwards.clear();
+        self.garbage.extend(self.exports.root.take());
+        for (o, invocation) in std::mem::take(&mut self.queued) {
+            self.garbage.push(o);
+            self.scrap(invocation);
+        }
+        // What was not polled yet does not start after the end.
+        let mut started: Vec<IncomingId> = Vec::new();
+        for event in std::mem::take(&mut self.events) {
+            if let Event::Start(o, invocation) = event {
+                started.push(invocation.id);
+                self.garbage.push(o);
+                self.scrap(invocation);
+            }
+        }
+        for (n, call) in self.incoming.take_all() {
+            let id = IncomingId::call(n);
+            if call.place == Place::Running && !started.contains(&id) {
+                self.events.push_back(Event::Stop(id));
+            }
+        }
+        for (n, call) in self.tells.take_all() {
+            let id = IncomingId::tell(n);
+            if call.place == Place::Running && !started.contains(&id) {
+                self.events.push_back(Event::Stop(id));
+            }
+        }
+        self.charged = Default::default();
+        for line in &mut self.lines {
+            line.charged = Default::default();
+            line.tells = 0;
+            line.waiting.clear();
+        }
+        self.tell_credit = Default::default();
+        (self.running, self.pending_opens) = (0, 0);
+        self.flushes = Default::default();
+        self.end_flow();
+    }
+
+    fn scrap(&mut self, invocation: Invocation<O>) {
+        for cap in invocation.caps {
+            if let Received::Object(o) = cap {
+                self.garbage.push(o);
+            }
+        }
+    }
+
+    /// Why the session ended.
+    pub fn end_cause(&self) -> Option<&EndCause> {
+        self.ended.as_ref()
+    }
+
+    pub(super) fn lost(&self) -> Fault {
+        match &self.ended {
+            Some(cause) if cause.reason.is_empty() => Fault::new(
+                Code::SessionLost,
+                &format!("the session ended with close code {}", cause.close),
+            ),
+            Some(cause) => Fault::new(Code::SessionLost, &cause.reason),
+            None => Fault::new(Code::Gone, "the handle was released"),
+        }
+    }
+}

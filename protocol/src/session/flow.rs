@@ -1,0 +1,404 @@
+//! Numbers, acknowledgements and the replay buffer (S2-S5): what goes out, in which order, and what is kept.
+
+use std::collections::VecDeque;
+use std::task::Waker;
+
+use bytes::Bytes;
+use helve_handles::Target;
+
+use super::permits::DEPTHS;
+use super::{Object, Session, Time};
+use crate::Violation;
+use crate::batch::{BatchWriter, Parsed};
+use crate::frame;
+
+/// A batch is sealed here, so that both ends work at once.
+const SEAL: usize = 32 * 1024;
+/// S4: an ack is due after so many frames, bytes, or so long.
+const ACK_FRAMES: usize = 64;
+const ACK_BYTES: usize = 64 * 1024;
+const ACK_MS: u64 = 25;
+/// S5.
+const REPLAY_FRAMES: u64 = 8192;
+/// No frame that we write is longer.
+const LONGEST_FRAME: usize = 65_536 + 40_960;
+/// R1: pairs of one RELEASE.
+const RELEASE_PAIRS: usize = 64;
+/// TELL bytes are given back at once from here on, else with the next ack.
+const CREDIT_BYTES: u64 = 64 * 1024;
+/// Above so much waiting unnumbered, no new handler of depth 0 starts (S5).
+const BACKLOG_STOP: usize = 4 << 20;
+
+/// One sealed batch, kept until it is acknowledged.
+#[derive(Debug)]
+struct Kept {
+    last: u64,
+    frames: Bytes,
+}
+
+/// The state of both directions of one session.
+#[derive(Debug)]
+pub(super) struct Flow {
+    out: BatchWriter,
+    /// Sequence number of the next frame.
+    next: u64,
+    /// Number of the first frame in `out`.
+    first: u64,
+    sealed: VecDeque<Bytes>,
+    kept: VecDeque<Kept>,
+    kept_bytes: usize,
+    acked: u64,
+    /// Frames without permit that wait for room, unnumbered, in order.
+    backlog: VecDeque<Vec<u8>>,
+    backlog_bytes: usize,
+    releases: Vec<(Target, u64)>,
+    /// The next batch asks for an ack.
+    ask: bool,
+    waiters: Vec<(u64, Waker)>,
+    received: u64,
+    owed_frames: usize,
+    owed_bytes: usize,
+    owed_since: Option<Time>,
+    ack_now: bool,
+}
+
+impl Default for Flow {
+    fn default() -> Self {
+        Flow {
+            out: BatchWriter::default(),
+            next: 1,
+            first: 1,
+            sealed: VecDeque::new(),
+            kept: VecDeque::new(),
+            kept_bytes: 0,
+            acked: 0,
+            backlog: VecDeque::new(),
+            backlog_bytes: 0,
+            releases: Vec::new(),
+            ask: false,
+            waiters: Vec::new(),
+            received: 0,
+            owed_frames: 0,
+            owed_bytes: 0,
+            owed_since: None,
+            ack_now: false,
+        }
+    }
+}
+
+impl Flow {
+    /// How many frames of a batch were taken before (S2). A gap cannot be healed without resume.
+    pub(super) fn expect(&self, parsed: &Parsed) -> Result<usize, Violation> {
+        if parsed.frames.is_empty() {
+            return Ok(0);
+        }
+        match (self.received + 1).checked_sub(parsed.first_seq) {
+            Some(skip) => Ok(usize::try_from(skip).unwrap_or(usize::MAX)),
+            None => Err(Violation {
+                rule: "S2.3",
+                what: "a gap in the sequence numbers",
+            }),
+        }
+    }
+
+    /// One more frame is accepted into the session's state (S3).
+    #[inline]
+    pub(super) fn take_one(&mut self) {
+        self.received += 1;
+    }
+
+    pub(super) fn took(&mut self, bytes: usize, frames: usize, asked: bool, now: Time) {
+        self.ack_now |= asked;
+        if frames > 0 {
+            self.owed_frames += frames;
+            self.owed_bytes += bytes;
+            self.owe(now);
+        }
+    }
+
+    fn owe(&mut self, now: Time) {
+        self.owed_since.get_or_insert(now);
+    }
+
+    fn used(&self) -> usize {
+        self.kept_bytes + self.out.len()
+    }
+
+    /// Frames that are numbered and not acknowledged.
+    pub(super) fn unacked(&self) -> usize {
+        (self.next - 1 - self.acked) as usize
+    }
+
+    fn room(&self, bound: usize) -> bool {
+        let unacked = self.unacked() as u64;
+        unacked == 0 || unacked < REPLAY_FRAMES && self.used() + LONGEST_FRAME <= bound
+    }
+
+    fn seal(&mut self) -> Bytes {
+        let sealed = self.out.seal(self.first, self.received, self.ask);
+        self.first = self.next;
+        self.kept_bytes += sealed.frames.len();
+        self.kept.push_back(Kept {
+            last: self.next - 1,
+            frames: sealed.frames,
+        });
+        self.acked_theirs();
+        sealed.message
+    }
+
+    fn acked_theirs(&mut self) {
+        (self.ask, self.ack_now) = (false, false);
+        (self.owed_frames, self.owed_bytes, self.owed_since) = (0, 0, None);
+    }
+
+    #[inline]
+    fn put(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        self.out.frame(write);
+        let seq = self.next;
+        self.next += 1;
+        if self.out.len() >= SEAL {
+            let message = self.seal();
+            self.sealed.push_back(message);
+        }
+        seq
+    }
+}
+
+impl<O: Object> Session<O> {
+    /// Whether a frame may be numbered now, in front of nothing that waits.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.flow.backlog.is_empty() && self.flow.room(self.config.replay)
+    }
+
+    /// Numbers a frame. The caller has seen [`has_room`](Self::has_room).
+    #[inline]
+    pub(super) fn number(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> u64 {
+        self.flow.put(write)
+    }
+
+    /// Sends a frame that needs no permit: at once, or when there is room, in order.
+    #[inline]
+    pub(super) fn post(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_room() {
+            self.flow.put(write);
+        } else {
+            let mut frame = Vec::new();
+            write(&mut frame);
+            self.flow.backlog_bytes += frame.len();
+            self.flow.backlog.push_back(frame);
+        }
+    }
+
+    /// Appends frames that were written elsewhere, `ends` telling where each one ends.
+    pub(super) fn post_all(&mut self, frames: &[u8], ends: impl Iterator<Item = usize>) {
+        let mut start = 0;
+        for end in ends {
+            let part = frames.get(start..end).unwrap_or_default();
+            self.post(|buf| buf.extend_from_slice(part));
+            start = end;
+        }
+    }
+
+    /// Whether replies pile up so far that no new work should start (S5).
+    pub(super) fn is_clogged(&self) -> bool {
+        self.flow.backlog_bytes > BACKLOG_STOP
+    }
+
+    /// Queues a RELEASE; it goes behind every frame that names the id (R4).
+    pub(super) fn owe_release(&mut self, target: Target, n: u64) {
+        self.flow.releases.push((target, n));
+    }
+
+    /// Notes that TELL bytes of a depth go back to the peer (R13).
+    pub(super) fn owe_credit(&mut self, depth: u8, bytes: u64) {
+        if let Some(owed) = self.tell_credit.get_mut(usize::from(depth)) {
+            *owed += bytes;
+            self.flow.owe(self.now);
+        }
+    }
+
+    /// The peer has accepted our frames up to `ack` (S3).
+    pub(super) fn acked(&mut self, ack: u64) -> Result<(), Violation> {
+        let flow = &mut self.flow;
+        if ack >= flow.first {
+            return Err(Violation {
+                rule: "S3.4",
+                what: "an ack of frames that were not sent",
+            });
+        }
+        if ack <= flow.acked {
+            return Ok(());
+        }
+        flow.acked = ack;
+        while flow.kept.front().is_some_and(|kept| kept.last <= ack) {
+            if let Some(kept) = flow.kept.pop_front() {
+                flow.kept_bytes -= kept.frames.len();
+            }
+        }
+        if !flow.waiters.is_empty() {
+            let wakes = &mut self.wakes;
+            flow.waiters.retain(|(seq, waker)| {
+                let done = *seq <= ack;
+                if done {
+                    wakes.push(waker.clone());
+                }
+                !done
+            });
+        }
+        Ok(())
+    }
+
+    /// Ready once the peer has accepted frame `seq`; until then the task is woken, and the next batch asks for an ack.
+    pub(super) fn poll_acked(&mut self, seq: u64, waker: &Waker) -> bool {
+        if seq <= self.flow.acked {
+            return true;
+        }
+        if !self
+            .flow
+            .waiters
+            .iter()
+            .any(|(s, w)| *s == seq && w.will_wake(waker))
+        {
+            self.flow.waiters.push((seq, waker.clone()));
+        }
+        self.flow.ask = true;
+        false
+    }
+
+    /// Moves on whatever waits for room, a permit or a slot.
+    pub(super) fn pump(&mut self) {
+        while !self.flow.backlog.is_empty() && self.flow.room(self.config.replay) {
+            if let Some(frame) = self.flow.backlog.pop_front() {
+                self.flow.backlog_bytes -= frame.len();
+                self.flow.put(|buf| buf.extend_from_slice(&frame));
+            }
+        }
+        if !self.waiting.is_empty() {
+            self.pump_lines();
+        }
+        if !self.queued.is_empty() {
+            self.start_queued();
+        }
+    }
+
+    fn ack_is_due(&self) -> bool {
+        let flow = &self.flow;
+        flow.ack_now
+            || flow.ask
+            || flow.owed_frames >= ACK_FRAMES
+            || flow.owed_bytes >= ACK_BYTES
+            || flow
+                .owed_since
+                .is_some_and(|since| since.plus_ms(ACK_MS) <= self.now)
+    }
+
+    /// Whether the peer waits for an ack that must go before any handler of its batch is polled (S4).
+    pub fn must_ack_first(&self) -> bool {
+        self.flow.ack_now
+    }
+
+    /// When [`poll_transmit`](Self::poll_transmit) must be called even if nothing happens.
+    pub fn timeout(&self) -> Option<Time> {
+        self.flow.owed_since.map(|since| since.plus_ms(ACK_MS))
+    }
+
+    /// Whether [`poll_transmit`](Self::poll_transmit) has something, apart from timers.
+    pub fn wants_transmit(&self) -> bool {
+        let flow = &self.flow;
+        !flow.out.is_empty()
+            || !flow.sealed.is_empty()
+            || !flow.releases.is_empty()
+            || flow.ask
+            || flow.ack_now
+    }
+
+    /// How many frames stand in the batch being gathered.
+    pub fn gathered(&self) -> u32 {
+        self.flow.out.frames()
+    }
+
+    /// The next message for the link, if there is one. Call it until it says `None`.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        if let Some(message) = self.flow.sealed.pop_front() {
+            return Some(message);
+        }
+        if self.ended.is_some() {
+            return None;
+        }
+        self.post_releases();
+        let due = self.ack_is_due();
+        if due || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES) {
+            self.post_credits();
+        }
+        if let Some(message) = self.flow.sealed.pop_front() {
+            return Some(message);
+        }
+        if !self.flow.out.is_empty() {
+            return Some(self.flow.seal());
+        }
+        if !due {
+            return None;
+        }
+        let message = crate::batch::ack_only(self.flow.next, self.flow.received, self.flow.ask);
+        self.flow.acked_theirs();
+        Some(message)
+    }
+
+    fn post_releases(&mut self) {
+        while !self.flow.releases.is_empty() && self.has_room() {
+            // From the end: their order among themselves does not matter.
+            let pairs = self
+                .flow
+                .releases
+                .split_off(self.flow.releases.len().saturating_sub(RELEASE_PAIRS));
+            self.flow.put(|buf| frame::write_release(buf, &pairs));
+        }
+        if self.flow.releases.is_empty() && self.flow.releases.capacity() > RELEASE_PAIRS {
+            self.flow.releases = Vec::new();
+        }
+    }
+
+    fn post_credits(&mut self) {
+        for depth in 0..DEPTHS {
+            let Some(owed) = self.tell_credit.get_mut(depth) else {
+                continue;
+            };
+            let n = std::mem::take(owed);
+            if n > 0 {
+                self.post(|buf| frame::write_credit(buf, Target::ROOT, n, depth as u8));
+            }
+        }
+    }
+
+    /// Frames from this number on were never handed to the link.
+    pub(super) fn first_unsent(&self) -> u64 {
+        self.flow.first
+    }
+
+    /// Drops what would still go out, and wakes who waits for acks.
+    pub(super) fn end_flow(&mut self) {
+        self.wakes.extend(
+            std::mem::take(&mut self.flow.waiters)
+                .into_iter()
+                .map(|(_, waker)| waker),
+        );
+        let (next, acked, received) = (self.flow.next, self.flow.acked, self.flow.received);
+        self.flow = Flow {
+            next,
+            first: next,
+            acked,
+            received,
+            ..Flow::default()
+        };
+    }
+
+    /// Gives memory back that an idle session does not need.
+    pub fn release_memory(&mut self) {
+        self.flow.out.release_memory();
+        self.events.shrink_to_fit();
+        self.wakes = Vec::new();
+        self.garbage.shrink_to_fit();
+        self.parsed = Parsed::default();
+    }
+}

@@ -1,0 +1,576 @@
+//! The peer's calls: accepted, held, queued, started, answered (R10, R11, R13, R21).
+
+use bytes::Bytes;
+use helve_handles::Target;
+
+use super::calls::CallKey;
+use super::caps::{Cap, Received};
+use super::permits::{Grant, charge};
+use super::tables::{Hosted, Opened, Outcome, Standing};
+use super::{Event, ImportKey, Invocation, Object, Session};
+use crate::batch::Parsed;
+use crate::blob::Blob;
+use crate::fault::Fault;
+use crate::frame::{self, CallFrame, CallKind, Payload};
+use crate::mutation::mutant;
+use crate::{Code, Violation};
+
+/// A call id rises by at most this (I1.4).
+const ID_STEP: u64 = 1 << 20;
+/// A deadline is at most an hour (R21).
+const DEADLINE_MS: u64 = 3_600_000;
+/// The longest result in one frame.
+const PAYLOAD_MAX: usize = 65_536;
+/// First errors of one-way calls are kept for so many targets.
+const TELL_ERRORS: usize = 1024;
+
+/// FNV-1a of `helve.Object/flush` (R12).
+pub(super) const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
+
+/// Names a call of the peer's until it is answered: CALLs and OPENs by their id, TELLs by a number of our own.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct IncomingId(i64);
+
+impl IncomingId {
+    pub(super) fn call(id: u64) -> IncomingId {
+        IncomingId(id as i64)
+    }
+
+    pub(super) fn tell(n: u64) -> IncomingId {
+        IncomingId(-(n as i64))
+    }
+
+    /// The caller's id; `None` for a TELL.
+    pub fn as_call(self) -> Option<u64> {
+        u64::try_from(self.0).ok()
+    }
+}
+
+/// What a call of the peer's came to.
+#[derive(Debug)]
+pub enum Reply<'a, O> {
+    /// An encoded value with its references. A TELL has none, so it is dropped there.
+    Value(&'a [u8], &'a [Cap<O>]),
+    /// The one handle that an OPEN asked for.
+    Handle(Cap<O>),
+    /// It failed.
+    Fault(Fault),
+}
+
+/// Where an accepted call is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Place {
+    /// In the queue of an OPEN that is not answered.
+    Held(u64),
+    /// Waits for a running slot.
+    Queued,
+    /// With the driver.
+    Running,
+    /// Reflected to the peer, as this call of ours (R6).
+    Relayed(CallKey),
+    /// An OPEN whose handler answered with a reference that is not settled (R5).
+    Settling,
+    /// A `flush()` that waits for earlier TELLs (R12).
+    Flushing,
+}
+
+/// An accepted call that is not answered.
+#[derive(Debug)]
+pub(super) struct InCall {
+    pub kind: CallKind,
+    pub depth: u8,
+    pub place: Place,
+    charge: u32,
+    target: Target,
+    /// References to expire with the call (R3).
+    lent: Vec<ImportKey>,
+}
+
+/// First errors of one-way calls, and who waits for them (R12).
+#[derive(Debug, Default)]
+pub(super) struct Flushes {
+    errors: Vec<(Target, Fault)>,
+    /// Call, its target, and the number of the first TELL that it does not wait for.
+    waiting: Vec<(IncomingId, Target, u64)>,
+}
+
+impl<O: Object> Session<O> {
+    pub(super) fn in_call(&mut self, id: IncomingId) -> Option<&mut InCall> {
+        match id.as_call() {
+            Some(id) => self.incoming.get_mut(id),
+            None => self.tells.get_mut(id.0.unsigned_abs()),
+        }
+    }
+
+    fn take_in_call(&mut self, id: IncomingId) -> Option<InCall> {
+        match id.as_call() {
+            Some(id) => self.incoming.remove(id),
+            None => self.tells.remove(id.0.unsigned_abs()),
+        }
+    }
+
+    pub(super) fn on_call(
+        &mut self,
+        message: &Bytes,
+        parsed: &Parsed,
+        call: &CallFrame,
+    ) -> Result<(), Violation> {
+        let Payload::Inline(span) = call.args else {
+            return Err(Violation {
+                rule: "R18.8",
+                what: "a payload above the `frame` limit",
+            });
+        };
+        let counts = call.kind != CallKind::Tell;
+        if counts {
+            if call.id <= self.last_id || call.id - self.last_id > ID_STEP {
+                return Err(Violation {
+                    rule: "I1.4",
+                    what: "a call id that goes back, or rises by over 2^20",
+                });
+            }
+            self.last_id = call.id;
+        }
+        let depth = usize::from(call.ext.depth);
+        let lane = self.lane(depth);
+        let grant = Grant::of(&self.config.ours, lane);
+        let over = Violation {
+            rule: "R13.10",
+            what: "more calls or bytes than were granted",
+        };
+        let charged = self.charged.get_mut(lane).ok_or(over)?;
+        let charge = charge(span.len());
+        if !charged.admits(grant, counts, charge) && !mutant!("cancel_forget") {
+            return Err(over);
+        }
+        charged.add(counts, charge);
+
+        let mut lent = Vec::new();
+        let caps = match parsed.caps_of(call.caps) {
+            [] => Vec::new(),
+            caps => self.take_caps(caps, Some(&mut lent))?,
+        };
+        let in_call = InCall {
+            kind: call.kind,
+            depth: call.ext.depth,
+            place: Place::Running,
+            charge,
+            target: call.target,
+            lent,
+        };
+        let id = if counts {
+            _ = self.incoming.insert(call.id, in_call);
+            IncomingId::call(call.id)
+        } else {
+            let n = self.tells.next_id();
+            _ = self.tells.insert(n, in_call);
+            IncomingId::tell(n)
+        };
+        let trace = message
+            .get(call.ext.trace.range())
+            .and_then(|t| std::str::from_utf8(t).ok())
+            .filter(|t| !t.is_empty());
+        let invocation = Invocation {
+            id,
+            kind: call.kind,
+            target: call.target,
+            method: call.method,
+            args: Blob::slice(message, span.range()),
+            caps,
+            deadline: call
+                .ext
+                .deadline
+                .map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS))),
+            depth: call.ext.depth,
+            chain: call.ext.chain,
+            trace: trace.map(Into::into),
+        };
+        if call.kind == CallKind::Open {
+            _ = self.opened.insert(call.id, Opened::new());
+            self.pending_opens += 1;
+            if let Some(fault) = self.over_open_quota()? {
+                self.refuse(invocation, fault);
+                return Ok(());
+            }
+        }
+        let over = invocation.caps.iter().find_map(|cap| match cap {
+            Received::Broken(fault) if fault.code == Code::Exhausted => Some(fault.clone()),
+            _ => None,
+        });
+        match over {
+            Some(fault) => self.refuse(invocation, fault),
+            None => self.route(invocation)?,
+        }
+        Ok(())
+    }
+
+    /// R14: entries of the table, and OPENs without an answer. Tombstones count, so that refusals are bounded too.
+    fn over_open_quota(&self) -> Result<Option<Fault>, Violation> {
+        let (entries, table) = (
+            self.opened.len() + self.exports.by_name.len(),
+            self.config.ours.table as usize,
+        );
+        if self.opened.len() > table + self.config.pending as usize {
+            return Err(Violation {
+                rule: "R14.3",
+                what: "OPENs above the table limit, none of them released",
+            });
+        }
+        if self.pending_opens > self.config.pending {
+            return Ok(Some(Fault::new(
+                Code::Exhausted,
+                "too many OPENs wait for their answer: await some of them",
+            )));
+        }
+        Ok((entries > table).then(|| {
+            Fault::new(
+                Code::Exhausted,
+                "the handle table is full: drop handles, or raise the `table` limit",
+            )
+        }))
+    }
+
+    /// Brings a call to what its target names.
+    pub(super) fn route(&mut self, invocation: Invocation<O>) -> Result<(), Violation> {
+        let target = invocation.target;
+        let k = match (target.as_open(), target.as_host()) {
+            (Some(c), _) => match self.opened.get_mut(c).map(|opened| &mut opened.outcome) {
+                Some(Outcome::Pending(queue)) => {
+                    if queue.len() >= self.config.pending as usize {
+                        self.refuse(
+                            invocation,
+                            Fault::new(Code::Exhausted, "too many calls wait for the same OPEN"),
+                        );
+                        return Ok(());
+                    }
+                    let id = invocation.id;
+                    queue.push_back(invocation);
+                    self.set_place(id, Place::Held(c));
+                    return Ok(());
+                }
+                Some(Outcome::Failed(fault)) => {
+                    let fault = Fault::broken_by(fault);
+                    self.refuse(invocation, fault);
+                    return Ok(());
+                }
+                Some(Outcome::Bound(k)) => Some(*k),
+                None => None,
+            },
+            (None, k) => k,
+        };
+        match k.and_then(|k| self.hosted(k)) {
+            Some(Hosted::Object(o)) => self.begin(o, invocation),
+            Some(Hosted::Forward(key)) => self.reflect(key, invocation),
+            None => {
+                self.refuse(
+                    invocation,
+                    Fault::new(
+                        Code::Gone,
+                        "no such object here: released, or never named to this peer",
+                    ),
+                );
+                self.strike()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn hosted(&self, k: u64) -> Option<Hosted<O>> {
+        if k == 0 {
+            return self.exports.root.clone().map(Hosted::Object);
+        }
+        self.exports
+            .by_name
+            .get(k)
+            .map(|export| export.what.clone())
+    }
+
+    pub(super) fn set_place(&mut self, id: IncomingId, place: Place) {
+        if let Some(call) = self.in_call(id) {
+            call.place = place;
+        }
+    }
+
+    /// Starts a call, or puts it in line for a running slot: depth 0 waits for one, a deeper call starts at once (R13).
+    fn begin(&mut self, o: O, invocation: Invocation<O>) {
+        if invocation.method == FLUSH && invocation.kind == CallKind::Call {
+            return self.flush(invocation);
+        }
+        let shallow = invocation.depth == 0;
+        if shallow
+            && (self.running >= self.config.running || !self.queued.is_empty() || self.is_clogged())
+        {
+            self.set_place(invocation.id, Place::Queued);
+            self.queued.push_back((o, invocation));
+            return;
+        }
+        self.start_now(o, invocation);
+    }
+
+    fn start_now(&mut self, o: O, invocation: Invocation<O>) {
+        if o.is_revoked() && !(mutant!("revoke_late") && self.was_late(invocation.id)) {
+            self.refuse(invocation, revoked());
+            return;
+        }
+        self.running += u32::from(invocation.depth == 0);
+        self.set_place(invocation.id, Place::Running);
+        self.events.push_back(Event::Start(o, invocation));
+    }
+
+    /// Whether the call was held or queued before it came to start.
+    fn was_late(&mut self, id: IncomingId) -> bool {
+        self.in_call(id)
+            .is_some_and(|call| matches!(call.place, Place::Held(_) | Place::Queued))
+    }
+
+    pub(super) fn start_queued(&mut self) {
+        while self.running < self.config.running && !self.is_clogged() {
+            let Some((o, invocation)) = self.queued.pop_front() else {
+                return;
+            };
+            self.start_now(o, invocation);
+        }
+    }
+
+    /// Answers a call that does not run, and gives back the references it brought.
+    pub(super) fn refuse(&mut self, invocation: Invocation<O>, fault: Fault) {
+        self.discard(invocation.caps);
+        // It holds no running slot.
+        if let Some(call) = self
+            .in_call(invocation.id)
+            .filter(|call| call.place == Place::Running)
+        {
+            call.place = Place::Flushing;
+        }
+        self.respond(invocation.id, Reply::Fault(fault));
+    }
+
+    /// Answers a call of the peer's. A second answer, or one for a call that is gone, does nothing.
+    ///
+    /// A reply that cannot be sent (too long, over a quota, an expired handle in it) goes as an ERR instead.
+    pub fn respond(&mut self, id: IncomingId, reply: Reply<'_, O>) {
+        let Some(call) = self.in_call(id) else { return };
+        let (kind, place, shallow) = (call.kind, call.place, call.depth == 0);
+        let lent = std::mem::take(&mut call.lent);
+        if place == Place::Running && shallow {
+            self.running = self.running.saturating_sub(1);
+        }
+        // R3: dead before RET is queued.
+        if !lent.is_empty() {
+            self.expire(&lent);
+        }
+        match (kind, reply) {
+            (CallKind::Tell, reply) => {
+                if let Reply::Fault(fault) = reply {
+                    self.keep_tell_error(id, fault);
+                }
+                self.finish_tell(id);
+            }
+            (CallKind::Call, Reply::Value(value, caps)) => self.respond_value(id, value, caps),
+            (CallKind::Call, Reply::Handle(cap)) => self.respond_value(id, &[0xd4, 1, 0], &[cap]),
+            (CallKind::Call, Reply::Fault(fault)) => self.respond_fault(id, fault),
+            (CallKind::Open, Reply::Handle(cap)) => self.settle_open(id, cap),
+            (CallKind::Open, Reply::Value(..)) => {
+                self.fail_open(
+                    id,
+                    Fault::new(
+                        Code::Decode,
+                        "the method does not return one handle: call it without pipelining",
+                    ),
+                );
+            }
+            (CallKind::Open, Reply::Fault(fault)) => self.fail_open(id, fault),
+        }
+        if !self.queued.is_empty() {
+            self.start_queued();
+        }
+    }
+
+    fn respond_value(&mut self, id: IncomingId, value: &[u8], caps: &[Cap<O>]) {
+        if value.len() > PAYLOAD_MAX {
+            return self.respond_fault(
+                id,
+                Fault::new(
+                    Code::Exhausted,
+                    "the result is longer than 65,536 bytes: return it in parts",
+                ),
+            );
+        }
+        if caps.is_empty() {
+            if let Some(call) = self.finish(id) {
+                self.post(|buf| frame::write_ret(buf, call, value, &[], &[]));
+            }
+            return;
+        }
+        if let Err(fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
+            return self.respond_fault(id, fault);
+        }
+        let encoded = self.encode_caps(caps);
+        if let Some(call) = self.finish(id) {
+            self.post(|buf| frame::write_ret(buf, call, value, &encoded.descriptors, &[]));
+        }
+        self.post_revoked(&encoded.revoked);
+    }
+
+    /// A RET that would exceed the quota of table entries becomes ERR EXHAUSTED (R14).
+    fn check_table(&self, caps: &[Cap<O>]) -> Result<(), Fault> {
+        if self.exports.by_name.len() + self.opened.len() + caps.len()
+            > self.config.ours.table as usize
+        {
+            return Err(Fault::new(
+                Code::Exhausted,
+                "the handle table is full: drop handles, or raise the `table` limit",
+            ));
+        }
+        Ok(())
+    }
+
+    fn respond_fault(&mut self, id: IncomingId, fault: Fault) {
+        if mutant!("cancel_mute") && fault.code == Code::Cancelled {
+            self.finish(id);
+            return;
+        }
+        if let Some(call) = self.finish(id) {
+            self.post(|buf| frame::write_err(buf, call, fault.code, &fault.message, &fault.data));
+        }
+    }
+
+    /// Takes a CALL or OPEN out of the books; its RET or ERR is written next. The caller's id.
+    pub(super) fn finish(&mut self, id: IncomingId) -> Option<u64> {
+        let call = self.take_in_call(id)?;
+        let lane = self.lane(usize::from(call.depth));
+        if let Some(charged) = self.charged.get_mut(lane) {
+            charged.sub(true, u64::from(call.charge));
+        }
+        id.as_call()
+    }
+
+    fn finish_tell(&mut self, id: IncomingId) {
+        let Some(call) = self.take_in_call(id) else {
+            return;
+        };
+        let lane = self.lane(usize::from(call.depth));
+        if let Some(charged) = self.charged.get_mut(lane) {
+            charged.sub(false, u64::from(call.charge));
+        }
+        self.owe_credit(call.depth, u64::from(call.charge));
+        if !self.flushes.waiting.is_empty() {
+            self.finish_flushes();
+        }
+    }
+
+    /// A reflected TELL went out.
+    pub(super) fn relay_told(&mut self, id: IncomingId) {
+        self.finish_tell(id);
+    }
+
+    /// Kills the references that were lent for a call, and what still waits on them (R3).
+    fn expire(&mut self, lent: &[ImportKey]) {
+        for key in lent {
+            if let Some(import) = self.imports.entries.get_mut(*key) {
+                import.standing = Standing::Expired;
+                let watchers = import.take_watchers();
+                self.wakes.extend(watchers);
+            }
+        }
+        if !self.waiting.is_empty() {
+            self.expire_waiting();
+        }
+    }
+
+    /// `helve.Object/flush`: answered once all earlier TELLs on that target have ended (R12).
+    fn flush(&mut self, invocation: Invocation<O>) {
+        self.set_place(invocation.id, Place::Flushing);
+        self.discard(invocation.caps);
+        self.flushes
+            .waiting
+            .push((invocation.id, invocation.target, self.tells.next_id()));
+        self.finish_flushes();
+    }
+
+    fn finish_flushes(&mut self) {
+        let waiting = std::mem::take(&mut self.flushes.waiting);
+        for (id, target, border) in waiting {
+            if self
+                .tells
+                .iter()
+                .any(|(n, tell)| n < border && tell.target == target)
+            {
+                self.flushes.waiting.push((id, target, border));
+                continue;
+            }
+            match self.flushes.errors.iter().position(|(t, _)| *t == target) {
+                Some(i) => {
+                    let (_, fault) = self.flushes.errors.remove(i);
+                    self.respond(id, Reply::Fault(fault));
+                }
+                None => self.respond(id, Reply::Value(&[0xc0], &[])),
+            }
+        }
+    }
+
+    fn keep_tell_error(&mut self, id: IncomingId, fault: Fault) {
+        let Some(target) = self.in_call(id).map(|call| call.target) else {
+            return;
+        };
+        let errors = &mut self.flushes.errors;
+        if errors.len() < TELL_ERRORS && !errors.iter().any(|(t, _)| *t == target) {
+            errors.push((target, fault));
+        }
+    }
+
+    /// Forgets what is kept for a name that is gone.
+    pub(super) fn forget_tell_error(&mut self, target: Target) {
+        if !self.flushes.errors.is_empty() {
+            self.flushes.errors.retain(|(t, _)| *t != target);
+        }
+    }
+
+    /// CANCEL (R21): what has not started is taken out and answered; a running method is stopped by the driver.
+    pub(super) fn on_cancel(&mut self, id: u64) {
+        let id = IncomingId::call(id);
+        let Some(place) = self.in_call(id).map(|call| call.place) else {
+            return;
+        };
+        let cancelled = || Fault::new(Code::Cancelled, "cancelled by the caller");
+        match place {
+            Place::Running => self.events.push_back(Event::Stop(id)),
+            Place::Relayed(key) => self.cancel_relayed(key),
+            Place::Settling | Place::Flushing => {
+                self.flushes.waiting.retain(|(waiting, ..)| *waiting != id);
+                self.respond(id, Reply::Fault(cancelled()));
+            }
+            Place::Held(c) => {
+                let queue = match self.opened.get_mut(c).map(|opened| &mut opened.outcome) {
+                    Some(Outcome::Pending(queue)) => queue,
+                    _ => return,
+                };
+                if let Some(invocation) = queue
+                    .iter()
+                    .position(|i| i.id == id)
+                    .and_then(|i| queue.remove(i))
+                {
+                    self.refuse(invocation, cancelled());
+                }
+            }
+            Place::Queued => {
+                if let Some((_, invocation)) = self
+                    .queued
+                    .iter()
+                    .position(|(_, i)| i.id == id)
+                    .and_then(|i| self.queued.remove(i))
+                {
+                    self.refuse(invocation, cancelled());
+                }
+            }
+        }
+    }
+}
+
+/// What a call on a revoked object gets (R22).
+pub(super) fn revoked() -> Fault {
+    Fault::broken_by(&Fault::new(
+        Code::Denied,
+        "the object was revoked by its host",
+    ))
+}

@@ -1,0 +1,429 @@
+//! The session: one conversation between two peers, without a socket and without a clock.
+//!
+//! Messages go in through [`Session::receive`], local wishes through [`Session::call`], [`Session::respond`] and their
+//! kin; what must be done comes out as [`Event`]s, messages to send ([`Session::poll_transmit`]), tasks to wake
+//! ([`Session::take_wakes`]) and objects to drop ([`Session::take_garbage`]). The driver owns the lock around it and
+//! runs no user code while it holds that lock.
+//!
+//! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
+//! `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
+//! (numbers, acks, the replay buffer), `end` (R17).
+
+mod broken;
+mod calls;
+mod caps;
+mod end;
+mod flow;
+mod forward;
+mod incoming;
+mod opens;
+mod permits;
+mod tables;
+
+use std::collections::{HashMap, VecDeque};
+use std::task::Waker;
+
+use bytes::Bytes;
+use helve_handles::{IdHash, RisingMap};
+use slotmap::SlotMap;
+
+use crate::batch::{Parsed, ReadLimits};
+use crate::blob::Blob;
+use crate::fault::Fault;
+use crate::frame::{CallKind, Frame};
+use crate::{Limits, Violation};
+
+pub use calls::{Answer, CallKey, Outgoing, ReceiptKey};
+pub use caps::{Cap, Received};
+pub use end::EndCause;
+pub use incoming::{IncomingId, Reply};
+pub use permits::DEPTHS;
+pub use tables::{ImportKey, Object, Settled};
+
+use calls::{OutCall, WaitKey, Waited, Waiting};
+use flow::Flow;
+use incoming::InCall;
+use permits::{Charged, Line};
+use tables::{Exports, Imports, Opened};
+
+/// A moment, in microseconds since the driver's own zero. Time is handed in, never asked for.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Default, Hash)]
+pub struct Time(pub u64);
+
+impl Time {
+    /// That many milliseconds later.
+    pub fn plus_ms(self, ms: u64) -> Time {
+        Time(self.0.saturating_add(ms.saturating_mul(1000)))
+    }
+
+    /// Milliseconds from `earlier` to here, rounded up; 0 when `earlier` is later.
+    pub fn ms_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0).div_ceil(1000)
+    }
+}
+
+/// Which end of the link this is. It decides the size of the replay buffer (S5).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// Opened the link.
+    Client,
+    /// Took it.
+    Server,
+}
+
+/// What a session is set up with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Which end this is.
+    pub role: Role,
+    /// What the peer may do to us.
+    pub ours: Limits,
+    /// What we may do to the peer.
+    pub theirs: Limits,
+    /// How many handlers of depth 0 run at once; further calls wait for a slot. Default 256.
+    pub running: u32,
+    /// OPENs of the peer without an answer, and calls queued on one of them (R14). Default 256.
+    pub pending: u32,
+    /// Bytes of one-way calls that may wait here for a permit; above it they are not sent. Default 4 MiB.
+    pub backlog: usize,
+    /// Bytes of the replay buffer (S5): 1 MiB for a server, 4 MiB for a client.
+    pub replay: usize,
+    /// Random; makes hashes of what the peer picks unpredictable.
+    pub seed: u64,
+}
+
+impl Config {
+    /// The defaults of a role, with these limits.
+    pub fn new(role: Role, ours: Limits, theirs: Limits, seed: u64) -> Config {
+        let replay = if role == Role::Server {
+            1 << 20
+        } else {
+            4 << 20
+        };
+        Config {
+            role,
+            ours,
+            theirs,
+            running: 256,
+            pending: 256,
+            backlog: 4 << 20,
+            replay,
+            seed,
+        }
+    }
+}
+
+/// A call of the peer's, ready for its object.
+#[derive(Debug)]
+pub struct Invocation<O> {
+    /// To answer it with.
+    pub id: IncomingId,
+    /// CALL, OPEN or TELL.
+    pub kind: CallKind,
+    /// Whom it was made on, as written (R10: order goes by the target as written).
+    pub(crate) target: helve_handles::Target,
+    /// Hash of `interface-id/method-name`.
+    pub method: u32,
+    /// One encoded array.
+    pub args: Blob,
+    /// The references in its arguments, by cap index.
+    pub caps: Vec<Received<O>>,
+    /// When the caller gives up (`d`, counted from acceptance, at most 1 h: R21).
+    pub deadline: Option<Time>,
+    /// Depth of the call (R13).
+    pub depth: u8,
+    /// Its chain (R23).
+    pub chain: Option<u64>,
+    /// Its W3C traceparent.
+    pub trace: Option<Box<str>>,
+}
+
+/// What the driver must do.
+#[derive(Debug)]
+pub enum Event<O> {
+    /// Poll this method; then [`Session::respond`].
+    Start(O, Invocation<O>),
+    /// Drop this handler if it still runs, and then [`Session::respond`] with CANCELLED (R21).
+    Stop(IncomingId),
+}
+
+/// The conversation with one peer. See the [module](self).
+#[derive(Debug)]
+pub struct Session<O> {
+    config: Config,
+    now: Time,
+    flow: Flow,
+    // Ours.
+    calls: RisingMap<OutCall<O>>,
+    waiting: SlotMap<WaitKey, Box<Waiting<O>>>,
+    waited: HashMap<WaitKey, Waited, IdHash>,
+    lines: Vec<Line<WaitKey>>,
+    waiting_bytes: usize,
+    // Theirs.
+    last_id: u64,
+    incoming: RisingMap<InCall>,
+    tells: RisingMap<InCall>,
+    charged: [Charged; DEPTHS],
+    tell_credit: [u64; DEPTHS],
+    running: u32,
+    queued: VecDeque<(O, Invocation<O>)>,
+    strikes: u32,
+    // Both.
+    exports: Exports<O>,
+    imports: Imports,
+    opened: RisingMap<Opened<O>>,
+    pending_opens: u32,
+    flushes: incoming::Flushes,
+    // To the driver.
+    events: VecDeque<Event<O>>,
+    wakes: Vec<Waker>,
+    garbage: Vec<O>,
+    ended: Option<EndCause>,
+    parsed: Parsed,
+}
+
+impl<O: Object> Session<O> {
+    /// A fresh session. `root` is what the peer's calls on target 0 reach.
+    pub fn new(config: Config, root: Option<O>) -> Self {
+        let lines = (0..DEPTHS)
+            .map(|depth| Line::new(permits::Grant::of(&config.theirs, depth)))
+            .collect();
+        Session {
+            now: Time::default(),
+            flow: Flow::default(),
+            calls: RisingMap::new(),
+            waiting: SlotMap::with_key(),
+            waited: HashMap::default(),
+            lines,
+            waiting_bytes: 0,
+            last_id: 0,
+            incoming: RisingMap::seeded(config.seed),
+            tells: RisingMap::new(),
+            charged: [Charged::default(); DEPTHS],
+            tell_credit: [0; DEPTHS],
+            running: 0,
+            queued: VecDeque::new(),
+            strikes: 0,
+            exports: Exports::new(root),
+            imports: Imports::new(config.seed.rotate_left(17)),
+            opened: RisingMap::seeded(config.seed.rotate_left(29)),
+            pending_opens: 0,
+            flushes: incoming::Flushes::default(),
+            events: VecDeque::new(),
+            wakes: Vec::new(),
+            garbage: Vec::new(),
+            ended: None,
+            parsed: Parsed::default(),
+            config,
+        }
+    }
+
+    /// Tells the session what time it is. Time never goes back.
+    pub fn set_now(&mut self, now: Time) {
+        self.now = self.now.max(now);
+    }
+
+    /// Takes one message of the link. It is scanned whole before any of its frames takes effect.
+    ///
+    /// # Errors
+    /// The peer broke a rule: close with 4001 and the text of the violation, and [`end`](Self::end) the session.
+    pub fn receive(&mut self, message: &Bytes) -> Result<(), Violation> {
+        if self.ended.is_some() {
+            return Ok(());
+        }
+        let mut parsed = std::mem::take(&mut self.parsed);
+        let limits = ReadLimits::from(&self.config.ours);
+        let result = crate::batch::parse(message, &mut parsed, &limits)
+            .and_then(|()| self.accept(message, &parsed));
+        parsed.clear();
+        self.parsed = parsed;
+        result
+    }
+
+    fn accept(&mut self, message: &Bytes, parsed: &Parsed) -> Result<(), Violation> {
+        self.acked(parsed.ack)?;
+        let skip = self.flow.expect(parsed)?;
+        for frame in parsed.frames.iter().skip(skip) {
+            self.flow.take_one();
+            self.frame(message, parsed, frame)?;
+        }
+        self.flow.took(
+            message.len(),
+            parsed.frames.len().saturating_sub(skip),
+            parsed.asks_ack,
+            self.now,
+        );
+        self.pump();
+        Ok(())
+    }
+
+    fn frame(&mut self, message: &Bytes, parsed: &Parsed, frame: &Frame) -> Result<(), Violation> {
+        let text = |span: crate::frame::Span| {
+            std::str::from_utf8(message.get(span.range()).unwrap_or_default()).unwrap_or_default()
+        };
+        match frame {
+            Frame::Call(call) => self.on_call(message, parsed, call),
+            Frame::Ret {
+                id, value, caps, ..
+            } => {
+                let caps = parsed.caps.get(caps.range()).unwrap_or_default();
+                self.on_ret(*id, message, value, caps)
+            }
+            Frame::Err {
+                id,
+                code,
+                message: what,
+                data,
+            } => {
+                let data = Blob::slice(message, data.range());
+                let fault = Fault {
+                    code: crate::Code::from_raw(*code),
+                    message: text(*what).into(),
+                    data,
+                };
+                self.on_err(*id, fault)
+            }
+            Frame::Cancel { id } => {
+                self.on_cancel(*id);
+                Ok(())
+            }
+            Frame::Release { pairs } => {
+                for (target, n) in parsed.releases.get(pairs.range()).unwrap_or_default() {
+                    self.on_release(*target, *n)?;
+                }
+                Ok(())
+            }
+            Frame::Broken {
+                target,
+                code,
+                message: what,
+            } => {
+                self.on_broken(
+                    *target,
+                    Fault::new(crate::Code::from_raw(*code), text(*what)),
+                );
+                Ok(())
+            }
+            Frame::Credit { target, n, depth } if *target == helve_handles::Target::ROOT => {
+                self.on_tell_credit(*n, *depth)
+            }
+            Frame::Part { .. } => Err(Violation {
+                rule: "R18.9",
+                what: "a part of no open transfer",
+            }),
+            // Streams and shared values come with later versions: nothing here has such a name, so the frame is one
+            // that names nothing (R11), except where it crosses a RELEASE.
+            Frame::Credit { .. } | Frame::Sync { .. } => self.strike(),
+            Frame::Data { caps, .. } | Frame::Snap { caps, .. } | Frame::Delta { caps, .. } => {
+                let caps =
+                    self.take_caps(parsed.caps.get(caps.range()).unwrap_or_default(), None)?;
+                self.discard(caps);
+                self.strike()
+            }
+            Frame::End { .. } => self.strike(),
+            Frame::Drain { .. } => Ok(()),
+        }
+    }
+
+    /// A frame that names nothing here. Over 64 of them end the session (R11).
+    fn strike(&mut self) -> Result<(), Violation> {
+        self.strikes += 1;
+        if self.strikes > 64 {
+            return Err(Violation {
+                rule: "R11.3",
+                what: "over 64 frames named objects that are not there",
+            });
+        }
+        Ok(())
+    }
+
+    /// The next thing to do, in order.
+    pub fn poll_event(&mut self) -> Option<Event<O>> {
+        self.events.pop_front()
+    }
+
+    /// All that is to do, in order; `into` must be empty.
+    pub fn take_events(&mut self, into: &mut VecDeque<Event<O>>) {
+        std::mem::swap(&mut self.events, into);
+    }
+
+    /// Tasks whose answer came. Wake them after unlocking.
+    pub fn take_wakes(&mut self, into: &mut Vec<Waker>) {
+        if !self.wakes.is_empty() {
+            into.append(&mut self.wakes);
+        }
+    }
+
+    /// Objects that no peer holds any more. Drop them after unlocking: their `Drop` is user code.
+    pub fn take_garbage(&mut self, into: &mut Vec<O>) {
+        if !self.garbage.is_empty() {
+            into.append(&mut self.garbage);
+        }
+    }
+
+    /// Whether [`end`](Self::end) was called.
+    pub fn is_ended(&self) -> bool {
+        self.ended.is_some()
+    }
+
+    /// Sizes of every table. All zero at rest, when nothing is held across the link.
+    pub fn sizes(&self) -> Sizes {
+        Sizes {
+            exports: self.exports.by_name.len(),
+            imports: self.imports.len(),
+            opened: self.opened.len(),
+            calls: self.calls.len(),
+            waiting: self.waiting.len() + self.waited.len(),
+            incoming: self.incoming.len() + self.tells.len(),
+            charged: self
+                .charged
+                .iter()
+                .map(|c| u64::from(c.calls) + c.bytes)
+                .sum(),
+            our_charges: self
+                .lines
+                .iter()
+                .map(|l| u64::from(l.charged.calls) + l.charged.bytes)
+                .sum(),
+            unacked: self.flow.unacked(),
+        }
+    }
+
+    /// The peer's limits, as it stated them.
+    pub fn their_limits(&self) -> &Limits {
+        &self.config.theirs
+    }
+}
+
+/// Table sizes of a session, for statistics and for tests that look for leaks.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Sizes {
+    /// Our objects that the peer has a name for, besides the root.
+    pub exports: usize,
+    /// The peer's objects that we hold, besides its root.
+    pub imports: usize,
+    /// OPENs of the peer that are not released.
+    pub opened: usize,
+    /// Calls of ours that are numbered and not taken.
+    pub calls: usize,
+    /// Calls of ours that wait for a permit.
+    pub waiting: usize,
+    /// Calls of the peer's that are not answered, one-way ones included.
+    pub incoming: usize,
+    /// Calls and bytes that the peer is charged.
+    pub charged: u64,
+    /// Calls and bytes that we are charged.
+    pub our_charges: u64,
+    /// Frames of ours that are not acknowledged.
+    pub unacked: usize,
+}
+
+impl Sizes {
+    /// Whether nothing is held, called or owed across the link. (Unacknowledged frames do not count.)
+    pub fn is_empty(&self) -> bool {
+        Sizes {
+            unacked: 0,
+            ..*self
+        } == Sizes::default()
+    }
+}

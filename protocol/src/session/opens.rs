@@ -1,0 +1,400 @@
+//! What an OPEN leads to: the peer's here, and ours there (R2, R5, R7).
+
+use std::task::{Poll, Waker};
+
+use helve_handles::{Descriptor, Tag, Target};
+
+use super::caps::{Cap, Received};
+use super::incoming::{IncomingId, Place};
+use super::tables::{Hosted, Outcome, Settled, Standing};
+use super::{ImportKey, Object, Session};
+use crate::fault::Fault;
+use crate::frame;
+use crate::mutation::mutant;
+use crate::{Code, Violation};
+
+impl<O: Object> Session<O> {
+    /// An OPEN of the peer is answered with this reference; only once it is settled (R5).
+    pub(super) fn settle_open(&mut self, id: IncomingId, cap: Cap<O>) {
+        match cap {
+            Cap::Given(o) | Cap::Lent(o) => {
+                if let Err(fault) = self.check_open_table() {
+                    return self.fail_open(id, fault);
+                }
+                let root = self
+                    .exports
+                    .root
+                    .as_ref()
+                    .is_some_and(|root| root.key() == o.key());
+                let revoked = o.is_revoked();
+                let k = self.exports.intern(Hosted::Object(o));
+                self.bind(id, k, Descriptor::new(Tag::Mine, k), revoked && !root);
+            }
+            Cap::Import(key) => {
+                self.retain(key);
+                self.open_to_import(id, key);
+            }
+            Cap::Opened(c) => match self.opened.get_mut(c) {
+                Some(opened) => match &opened.outcome {
+                    Outcome::Pending(_) => {
+                        if let Some(c) = id.as_call() {
+                            opened.awaited_by.push(c);
+                        }
+                        self.set_place(id, Place::Settling);
+                    }
+                    Outcome::Bound(k) => {
+                        let k = *k;
+                        self.open_to_export(id, k);
+                    }
+                    Outcome::Failed(fault) => {
+                        let fault = Fault::broken_by(fault);
+                        self.fail_open(id, fault);
+                    }
+                },
+                None => self.fail_open(id, Fault::new(Code::Gone, "the handle was released")),
+            },
+        }
+    }
+
+    fn check_open_table(&self) -> Result<(), Fault> {
+        if self.exports.by_name.len() + self.opened.len() > self.config.ours.table as usize {
+            return Err(Fault::new(
+                Code::Exhausted,
+                "the handle table is full: drop handles, or raise the `table` limit",
+            ));
+        }
+        Ok(())
+    }
+
+    /// The result is one of the peer's own: calls on it are reflected (R6). Takes over one reference to the import.
+    pub(super) fn open_to_import(&mut self, id: IncomingId, key: ImportKey) {
+        let Some(import) = self.imports.entries.get_mut(key) else {
+            return self.fail_open(id, Fault::new(Code::Gone, "the handle was released"));
+        };
+        match import.standing {
+            Standing::Pending if !mutant!("unsettled") => {
+                if let Some(c) = id.as_call() {
+                    import.rare().awaited_by.push(c);
+                }
+                self.set_place(id, Place::Settling);
+            }
+            Standing::Expired => {
+                self.release(key);
+                self.fail_open(
+                    id,
+                    Fault::new(
+                        Code::Expired,
+                        "the result is a lent handle: it cannot be given away",
+                    ),
+                );
+            }
+            _ => {
+                let broken = import.standing == Standing::Broken;
+                // An OPEN of ours that failed is no object: nothing can be bound to it.
+                if broken && import.identity().is_none() {
+                    let fault = import
+                        .fault()
+                        .map(|fault| Fault::broken_by(&fault))
+                        .unwrap_or_else(|| Fault::new(Code::Gone, "released"));
+                    self.release(key);
+                    return self.fail_open(id, fault);
+                }
+                let Some(descriptor) = self.describe_import(key) else {
+                    self.release(key);
+                    return self.fail_open(id, Fault::new(Code::Gone, "the handle was released"));
+                };
+                if key == self.imports.root {
+                    let k = self.exports.intern(Hosted::Forward(key));
+                    return self.bind(id, k, descriptor, false);
+                }
+                let known = self.exports.name_of(&Hosted::Forward(key));
+                let k = known.unwrap_or_else(|| self.exports.intern(Hosted::Forward(key)));
+                if known.is_some() {
+                    // The record that stands holds its own reference.
+                    self.release(key);
+                }
+                self.bind(id, k, descriptor, broken);
+            }
+        }
+    }
+
+    fn open_to_export(&mut self, id: IncomingId, k: u64) {
+        match self
+            .exports
+            .by_name
+            .get(k)
+            .map(|export| export.what.clone())
+        {
+            Some(Hosted::Object(o)) => self.settle_open(id, Cap::Given(o)),
+            Some(Hosted::Forward(key)) => self.settle_open(id, Cap::Import(key)),
+            None => match self.exports.root.clone().filter(|_| k == 0) {
+                Some(root) => self.settle_open(id, Cap::Given(root)),
+                None => self.fail_open(id, Fault::new(Code::Gone, "the handle was released")),
+            },
+        }
+    }
+
+    /// RET, then BROKEN if it is due, then the calls that were pipelined, in order.
+    fn bind(&mut self, id: IncomingId, k: u64, descriptor: Descriptor, broken: bool) {
+        let Some(c) = self.finish(id) else { return };
+        self.pending_opens = self.pending_opens.saturating_sub(1);
+        if let Some(export) = self.exports.by_name.get_mut(k) {
+            export.bound += 1;
+        }
+        self.post(|buf| frame::write_ret_open(buf, c, descriptor));
+        if broken {
+            self.post_broken(Target::open(c), Code::Broken, "revoked");
+        }
+        let Some(opened) = self.opened.get_mut(c) else {
+            return;
+        };
+        let before = std::mem::replace(&mut opened.outcome, Outcome::Bound(k));
+        self.wakes.append(&mut opened.watchers);
+        let awaited_by = std::mem::take(&mut opened.awaited_by);
+        if let Outcome::Pending(queue) = before {
+            for invocation in queue {
+                // They name this OPEN, which is bound: none of them can be a violation.
+                _ = self.route(invocation);
+            }
+        }
+        for other in awaited_by {
+            self.open_to_export(IncomingId::call(other), k);
+        }
+        self.free_opened(c);
+    }
+
+    /// ERR, and from now on a tombstone until its RELEASE (R2).
+    pub(super) fn fail_open(&mut self, id: IncomingId, fault: Fault) {
+        if mutant!("cancel_mute") && fault.code == Code::Cancelled {
+            self.finish(id);
+            return;
+        }
+        let Some(c) = self.finish(id) else { return };
+        self.pending_opens = self.pending_opens.saturating_sub(1);
+        self.post(|buf| frame::write_err(buf, c, fault.code, &fault.message, &fault.data));
+        let Some(opened) = self.opened.get_mut(c) else {
+            return;
+        };
+        let before = std::mem::replace(
+            &mut opened.outcome,
+            Outcome::Failed(Box::new(fault.clone())),
+        );
+        self.wakes.append(&mut opened.watchers);
+        let awaited_by = std::mem::take(&mut opened.awaited_by);
+        if let Outcome::Pending(queue) = before {
+            for invocation in queue {
+                self.refuse(invocation, Fault::broken_by(&fault));
+            }
+        }
+        for other in awaited_by {
+            self.fail_open(IncomingId::call(other), Fault::broken_by(&fault));
+        }
+        self.free_opened(c);
+    }
+
+    /// Forgets an opened entry that nothing refers to and that was answered.
+    pub(super) fn free_opened(&mut self, c: u64) {
+        let Some(opened) = self.opened.get(c) else {
+            return;
+        };
+        if opened.refs > 0 || matches!(opened.outcome, Outcome::Pending(_)) {
+            return;
+        }
+        self.forget_tell_error(Target::open(c));
+        if let Some(Outcome::Bound(k)) = self.opened.remove(c).map(|opened| opened.outcome) {
+            if let Some(export) = self.exports.by_name.get_mut(k) {
+                export.bound = export.bound.saturating_sub(1);
+            }
+            self.settle_export(k);
+        }
+    }
+
+    /// Forgets an export that nothing counts on, and lets go of what stood behind it.
+    pub(super) fn settle_export(&mut self, k: u64) {
+        match self.exports.settle(k) {
+            Some(Hosted::Object(o)) => {
+                self.forget_tell_error(Target::host(k));
+                self.garbage.push(o);
+            }
+            Some(Hosted::Forward(key)) => self.release(key),
+            None => {}
+        }
+    }
+
+    pub(super) fn on_release(&mut self, target: Target, n: u64) -> Result<(), Violation> {
+        let over = Violation {
+            rule: "R1.5",
+            what: "more released than was given",
+        };
+        if let Some(c) = target.as_open() {
+            let opened = self
+                .opened
+                .get_mut(c)
+                .filter(|opened| !opened.released)
+                .ok_or(over)?;
+            opened.released = true;
+            opened.refs = opened.refs.saturating_sub(1);
+            self.free_opened(c);
+            return Ok(());
+        }
+        let k = target.as_host().unwrap_or_default();
+        let export = self.exports.by_name.get_mut(k).ok_or(over)?;
+        let n = if mutant!("rel_all") {
+            export.counted
+        } else {
+            u32::try_from(n).map_err(|_| over)?
+        };
+        export.counted = export.counted.checked_sub(n).ok_or(over)?;
+        self.settle_export(k);
+        Ok(())
+    }
+
+    /// The answer of our own OPEN: which object it names.
+    pub(super) fn settle_import(
+        &mut self,
+        key: ImportKey,
+        outcome: Descriptor,
+    ) -> Result<(), Violation> {
+        let identity = match (outcome.tag(), outcome.id()) {
+            (Tag::Mine, k) => Some(Settled::Remote(k)),
+            (Tag::Yours, k) => self.identity_of_export(k),
+            (Tag::YourOpen, c) => match self.opened.get(c).map(|opened| &opened.outcome) {
+                Some(Outcome::Bound(k)) => self.identity_of_export(*k),
+                _ => None,
+            },
+            (Tag::Lent, _) => None,
+        };
+        if identity.is_none() {
+            self.strike()?;
+        }
+        let Some(import) = self.imports.entries.get_mut(key) else {
+            return Ok(());
+        };
+        if import.standing == Standing::Pending {
+            import.standing = Standing::Settled;
+        }
+        import.rare().identity = identity;
+        let watchers = import.take_watchers();
+        let awaited_by = std::mem::take(&mut import.rare().awaited_by);
+        self.wakes.extend(watchers);
+        for id in awaited_by {
+            self.open_to_import(IncomingId::call(id), key);
+        }
+        Ok(())
+    }
+
+    fn identity_of_export(&self, k: u64) -> Option<Settled> {
+        if k == 0 {
+            return self
+                .exports
+                .root
+                .as_ref()
+                .map(|root| Settled::Own(root.key()));
+        }
+        match &self.exports.by_name.get(k)?.what {
+            Hosted::Object(o) => Some(Settled::Own(o.key())),
+            Hosted::Forward(key) => self.identity(*key),
+        }
+    }
+
+    /// Which object a reference names, once that is known (R6).
+    pub fn identity(&self, key: ImportKey) -> Option<Settled> {
+        let import = self.imports.entries.get(key)?;
+        if mutant!("naiveid") {
+            // Takes the name for the identity.
+            let target = import.name.target()?;
+            return Some(Settled::Remote(
+                target
+                    .as_open()
+                    .map_or(target.as_host()?, |c| c + (1 << 40)),
+            ));
+        }
+        import.identity()
+    }
+
+    /// Waits for the answer of our OPEN. Ready at once for any other import.
+    pub fn poll_settled(&mut self, key: ImportKey, waker: &Waker) -> Poll<Result<(), Fault>> {
+        let Some(import) = self.imports.entries.get_mut(key) else {
+            return Poll::Ready(Err(self.lost()));
+        };
+        match import.fault() {
+            Some(fault) => Poll::Ready(Err(fault)),
+            None if import.standing == Standing::Settled => Poll::Ready(Ok(())),
+            None => {
+                watch(&mut import.rare().watchers, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits for the end of a reference: revoked, its session lost, its OPEN failed, or its call over.
+    pub fn poll_closed(&mut self, key: ImportKey, waker: &Waker) -> Poll<Fault> {
+        let Some(import) = self.imports.entries.get_mut(key) else {
+            return Poll::Ready(self.lost());
+        };
+        match import.fault() {
+            Some(fault) => Poll::Ready(fault),
+            None => {
+                watch(&mut import.rare().watchers, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Waits for what the peer's OPEN `c` leads to here; the caller holds one reference to it.
+    pub fn poll_opened(&mut self, c: u64, waker: &Waker) -> Poll<Result<Received<O>, Fault>> {
+        let Some(opened) = self.opened.get_mut(c) else {
+            return Poll::Ready(Err(self.lost()));
+        };
+        let k = match &opened.outcome {
+            Outcome::Pending(_) => {
+                watch(&mut opened.watchers, waker);
+                return Poll::Pending;
+            }
+            Outcome::Failed(fault) => return Poll::Ready(Err(Fault::broken_by(fault))),
+            Outcome::Bound(k) => *k,
+        };
+        Poll::Ready(
+            match self
+                .exports
+                .by_name
+                .get(k)
+                .map(|export| export.what.clone())
+            {
+                Some(Hosted::Object(o)) => Ok(Received::Object(o)),
+                Some(Hosted::Forward(key)) => {
+                    self.retain(key);
+                    Ok(Received::Import { key, lent: false })
+                }
+                None => self
+                    .exports
+                    .root
+                    .clone()
+                    .filter(|_| k == 0)
+                    .map(Received::Object)
+                    .ok_or_else(|| self.lost()),
+            },
+        )
+    }
+
+    /// One more local reference to what the peer's OPEN leads to.
+    pub fn retain_opened(&mut self, c: u64) {
+        if let Some(opened) = self.opened.get_mut(c) {
+            opened.refs += 1;
+        }
+    }
+
+    /// One local reference less.
+    pub fn release_opened(&mut self, c: u64) {
+        if let Some(opened) = self.opened.get_mut(c) {
+            opened.refs = opened.refs.saturating_sub(1);
+            self.free_opened(c);
+        }
+    }
+}
+
+fn watch(watchers: &mut Vec<Waker>, waker: &Waker) {
+    if !watchers.iter().any(|w| w.will_wake(waker)) {
+        watchers.push(waker.clone());
+    }
+}

@@ -1,0 +1,25 @@
+//! User values to MessagePack and back, as section 2 of the protocol has it: structs are maps by name, bytes are
+//! `bin`. Used wherever a value enters or leaves a frame, never under a lock.
+
+use rmp_serde::config::BytesMode;
+use serde::{Deserialize, Serialize};
+
+use crate::error::RpcError;
+
+/// Appends one value. On an error the buffer may hold a part of it.
+pub(crate) fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), RpcError> {
+    let mut serializer = rmp_serde::Serializer::new(out).with_struct_map().with_bytes(BytesMode::ForceIterables);
+    value.serialize(&mut serializer).map_err(|e| RpcError::Encode(e.to_string()))
+}
+
+/// One value.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, RpcError> {
+    let mut out = Vec::with_capacity(64);
+    encode_into(value, &mut out)?;
+    Ok(out)
+}
+
+/// One value out of bytes that the scan has passed: the scan bounds nesting and checks every claimed length.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RpcError> {
+    rmp_serde::from_slice(bytes).map_err(|e| RpcError::Decode(e.to_string()))
+}

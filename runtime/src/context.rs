@@ -1,0 +1,216 @@
+//! [`Cx`], the context of a call: for whom, until when, at which depth, on behalf of which chain.
+//!
+//! It is current while a handler is polled, and only then: the runtime puts it in place around every poll and takes
+//! it out again. So it flows into every call made inside the handler, and into no task spawned there.
+
+use std::cell::{Cell, RefCell};
+use std::future::Future;
+use std::hash::{BuildHasher, Hasher};
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use helve_handles::id::ID_LIMIT;
+use tokio::time::Instant;
+
+use crate::peer::Peer;
+
+/// Longest deadline (R21).
+const MAX_DEADLINE: Duration = Duration::from_secs(3600);
+
+/// Deepest call that may be made (R13).
+pub(crate) const MAX_DEPTH: u8 = 15;
+
+/// What a call carries of the context in which it is made: `d`, `h` and `c` of its `ext`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct CallCx {
+    /// When its caller stops waiting.
+    pub(crate) deadline: Option<Instant>,
+    /// 0 outside a handler; above [`MAX_DEPTH`] the call is EXHAUSTED.
+    pub(crate) depth: u8,
+    /// `None` outside a handler.
+    pub(crate) chain: Option<u64>,
+}
+
+/// The context of a call. Cheap to clone: one count.
+///
+/// A handler gets it as a `cx: &Cx` parameter, or with [`Cx::current`].
+#[derive(Clone)]
+pub struct Cx {
+    peer: Option<Peer>,
+    deadline: Option<Instant>,
+    /// 0: not inside a handler.
+    chain: u64,
+    depth: u8,
+}
+
+thread_local! {
+    static HERE: RefCell<Option<Cx>> = const { RefCell::new(None) };
+}
+
+impl Cx {
+    /// Outside any handler: no peer, no deadline, depth 0. What is called from here starts a chain of its own.
+    pub fn background() -> Cx {
+        Cx { peer: None, deadline: None, chain: 0, depth: 0 }
+    }
+
+    /// The context of the handler that runs now, or [`Cx::background`].
+    pub fn current() -> Cx {
+        Cx::try_current().unwrap_or_else(Cx::background)
+    }
+
+    /// The context of the handler that runs now. `None` outside, and in a task that a handler spawned.
+    pub fn try_current() -> Option<Cx> {
+        HERE.try_with(|here| here.borrow().clone()).ok().flatten()
+    }
+
+    /// What a call made now carries, without touching a count.
+    pub(crate) fn of_call() -> CallCx {
+        let seen = HERE.try_with(|here| here.borrow().as_ref().map(Cx::call));
+        // While the thread ends there is no context any more.
+        seen.ok().flatten().unwrap_or_default()
+    }
+
+    /// What a call made in this context carries.
+    pub(crate) fn call(&self) -> CallCx {
+        CallCx { deadline: self.deadline, depth: self.call_depth(), chain: self.call_chain() }
+    }
+
+    /// The context of a handler for a call that came in: `depth` and `chain` are what its `ext` says, a chain is drawn
+    /// where it says none (R23).
+    ///
+    /// The chain is drawn here and not at the first nested call: it shows nowhere before that call, and so the gate
+    /// of an object knows it from the start.
+    pub(crate) fn incoming(peer: Option<Peer>, deadline: Option<Instant>, depth: u8, chain: Option<u64>) -> Cx {
+        Cx { peer, deadline, depth, chain: chain.filter(|c| *c != 0).unwrap_or_else(draw_chain) }
+    }
+
+    /// The context of the handler of a local call that is made in this context.
+    pub(crate) fn nested(&self) -> Cx {
+        let CallCx { deadline, depth, chain } = self.call();
+        Cx::incoming(self.peer.clone(), deadline, depth, chain)
+    }
+
+    /// The same until `after` from now, or until the deadline that stands, whichever comes first. At most one hour.
+    #[must_use]
+    pub fn with_deadline(mut self, after: Duration) -> Cx {
+        let at = Instant::now() + after.min(MAX_DEADLINE);
+        self.deadline = Some(self.deadline.map_or(at, |old| old.min(at)));
+        self
+    }
+
+    /// Whose call this is. `None` for a call inside this process that no peer caused.
+    pub fn peer(&self) -> Option<&Peer> {
+        self.peer.as_ref()
+    }
+
+    /// When the caller stops waiting.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What is left until the deadline; zero when it has passed, `None` when there is none.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
+    }
+
+    /// How many handlers wait for this one: 0 for a call that a client made of itself (R13).
+    pub fn depth(&self) -> u8 {
+        self.depth
+    }
+
+    /// The chain that this handler works for; 0 outside a handler.
+    pub(crate) fn chain(&self) -> u64 {
+        self.chain
+    }
+
+    /// One above the handler's; 0 outside a handler (R13).
+    fn call_depth(&self) -> u8 {
+        if self.chain == 0 { 0 } else { self.depth.saturating_add(1) }
+    }
+
+    /// None outside a handler (R23).
+    fn call_chain(&self) -> Option<u64> {
+        (self.chain != 0).then_some(self.chain)
+    }
+
+    /// Runs `f` with this context current. The context moves in and out, no count is touched; it is put back into
+    /// `slot` also when `f` panics.
+    pub(crate) fn enter<R>(slot: &mut Option<Cx>, f: impl FnOnce() -> R) -> R {
+        struct Back<'a> {
+            slot: &'a mut Option<Cx>,
+            outer: Option<Cx>,
+        }
+        impl Drop for Back<'_> {
+            fn drop(&mut self) {
+                swap(&mut self.outer);
+                *self.slot = self.outer.take();
+            }
+        }
+        fn swap(cx: &mut Option<Cx>) {
+            // Fails while the thread ends: then nothing is current, and `cx` stays where it is.
+            let _ = HERE.try_with(|here| std::mem::swap(&mut *here.borrow_mut(), cx));
+        }
+        let mut outer = slot.take();
+        swap(&mut outer);
+        let _back = Back { slot, outer };
+        f()
+    }
+}
+
+impl Default for Cx {
+    fn default() -> Cx {
+        Cx::background()
+    }
+}
+
+impl std::fmt::Debug for Cx {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Cx")
+            .field("peer", &self.peer)
+            .field("remaining", &self.remaining())
+            .field("depth", &self.depth)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A future that is polled with its context current. `F: Unpin`, as a boxed one is: no second allocation.
+pub(crate) struct Scoped<F> {
+    cx: Option<Cx>,
+    future: F,
+}
+
+impl<F> Scoped<F> {
+    pub(crate) fn new(cx: Cx, future: F) -> Scoped<F> {
+        Scoped { cx: Some(cx), future }
+    }
+}
+
+impl<F: Future + Unpin> Future for Scoped<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<F::Output> {
+        let me = &mut *self;
+        Cx::enter(&mut me.cx, || Pin::new(&mut me.future).poll(task))
+    }
+}
+
+/// A random chain id from 1 to 2^53 - 1. Not a secret: who guesses one gets `REENTRANT`, or reads beside a reader.
+fn draw_chain() -> u64 {
+    thread_local! {
+        static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish());
+    }
+    // splitmix64
+    let next = |state: u64| state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let state = STATE.try_with(|s| {
+        s.set(next(s.get()));
+        s.get()
+    });
+    let mut z = state.unwrap_or_else(|_| std::hash::RandomState::new().build_hasher().finish());
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) % (ID_LIMIT - 1)) + 1
+}
+
+#[cfg(test)]
+mod tests;

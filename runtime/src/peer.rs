@@ -1,0 +1,64 @@
+//! Who is at the other end of a session. Handed to the root factory, and to handlers through `Cx`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::error::RpcError;
+
+/// The other end of a session: where it connects from and who it proved to be. Cheap to clone.
+#[derive(Clone)]
+pub struct Peer(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    agent: String,
+    addr: Option<SocketAddr>,
+    token: Option<String>,
+    principal: Option<Arc<str>>,
+}
+
+impl Peer {
+    /// A peer as its HELLO describes it.
+    pub(crate) fn new(
+        agent: String,
+        addr: Option<SocketAddr>,
+        token: Option<String>,
+        principal: Option<Arc<str>>,
+    ) -> Peer {
+        Peer(Arc::new(Inner { agent, addr, token, principal }))
+    }
+
+    /// What the peer calls itself, at most 64 bytes. Not proven by anything.
+    pub fn agent(&self) -> &str {
+        &self.0.agent
+    }
+
+    /// The address it connects from; `None` for a link in memory.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.0.addr
+    }
+
+    /// The token it showed.
+    ///
+    /// # Errors
+    /// [`RpcError::Unauthenticated`] where it showed none, so that a root factory may write `peer.token()?`.
+    pub fn token(&self) -> Result<&str, RpcError> {
+        self.0.token.as_deref().ok_or_else(|| RpcError::Unauthenticated("a token is needed".to_owned()))
+    }
+
+    /// The name that the authentication hook gave it.
+    pub fn principal(&self) -> Option<&str> {
+        self.0.principal.as_deref()
+    }
+}
+
+/// Never prints the token.
+impl std::fmt::Debug for Peer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Peer")
+            .field("agent", &self.0.agent)
+            .field("addr", &self.0.addr)
+            .field("principal", &self.0.principal)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,143 @@
+//! A `ws://` URL: where to connect or to bind, and whether that is safe without TLS. Used by the handshake, the
+//! client and the server.
+
+use std::net::{IpAddr, SocketAddr};
+
+use tokio::net::{TcpListener, lookup_host};
+use tokio_tungstenite::tungstenite::http::Uri;
+
+/// What is wrong with an address, and what to write instead.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AddressError {
+    /// It is not a URL of the form `ws://host:port`.
+    #[error("`{url}` is not an address to use: {why}")]
+    Url {
+        /// The URL as given.
+        url: String,
+        /// What is wrong, and what to write.
+        why: String,
+    },
+    /// `wss://` was asked for.
+    #[error(
+        "`{url}` asks for TLS, which this version does not have yet: use ws:// on loopback, or behind a proxy that ends TLS"
+    )]
+    Tls {
+        /// The URL as given.
+        url: String,
+    },
+    /// `ws://` off loopback carries tokens and data in the clear.
+    #[error(
+        "`{url}` is not on loopback ({addr}), and ws:// is not encrypted: say `.insecure()` if that network is trusted"
+    )]
+    Insecure {
+        /// The URL as given.
+        url: String,
+        /// The address that it stands for.
+        addr: IpAddr,
+    },
+    /// The host name has no address.
+    #[error("the host of `{url}` has no address: {source}")]
+    Resolve {
+        /// The URL as given.
+        url: String,
+        /// The resolver's words.
+        source: std::io::Error,
+    },
+    /// The address cannot be listened on.
+    #[error("cannot listen on `{url}`: {source}; is the port taken? port 0 takes a free one")]
+    Bind {
+        /// The URL as given.
+        url: String,
+        /// The system's words.
+        source: std::io::Error,
+    },
+}
+
+/// A parsed `ws://` URL.
+#[derive(Clone, Debug)]
+pub struct Endpoint {
+    url: String,
+    uri: Uri,
+    host: String,
+    port: u16,
+}
+
+impl Endpoint {
+    /// Parses `ws://host[:port][/path]`. The port is 80 where none is given.
+    pub fn parse(url: &str) -> Result<Endpoint, AddressError> {
+        let wrong = |why: String| AddressError::Url { url: url.to_owned(), why };
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(wrong(format!("it has no scheme; write `ws://{url}`")));
+        };
+        match scheme.to_ascii_lowercase().as_str() {
+            "ws" => {}
+            "wss" => return Err(AddressError::Tls { url: url.to_owned() }),
+            "http" | "https" => return Err(wrong(format!("the scheme is not http; write `ws://{rest}`"))),
+            other => return Err(wrong(format!("`{other}` is no scheme of Helve; write `ws://{rest}`"))),
+        }
+        let uri: Uri = url.parse().map_err(|e| wrong(format!("{e}")))?;
+        let Some(authority) = uri.authority() else {
+            return Err(wrong("it names no host".to_owned()));
+        };
+        if authority.as_str().contains('@') {
+            return Err(wrong("a name or password does not belong in the URL; hand it to `.token(..)`".to_owned()));
+        }
+        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        if host.is_empty() {
+            return Err(wrong("it names no host".to_owned()));
+        }
+        // `Uri` keeps a port that is no number from 0 to 65,535 as text.
+        let tail = authority.as_str().rsplit(']').next().unwrap_or_default();
+        let port = match (uri.port_u16(), tail.contains(':')) {
+            (Some(port), _) => port,
+            (None, false) => 80,
+            (None, true) => return Err(wrong("its port is not a number from 0 to 65535".to_owned())),
+        };
+        Ok(Endpoint { url: url.to_owned(), uri, host, port })
+    }
+
+    /// The URL as given.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    pub(crate) fn uri(&self) -> &Uri {
+        &self.uri
+    }
+
+    /// The URL of this endpoint with the port that a listener really has.
+    pub fn with_port(&self, port: u16) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let path = self.uri.path().trim_end_matches('/');
+        format!("ws://{host}:{port}{path}")
+    }
+
+    /// The addresses behind this endpoint, at least one. Without `insecure` each must be a loopback address.
+    ///
+    /// The addresses are looked at, not the name: a name that leads elsewhere tomorrow is refused tomorrow.
+    pub async fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
+        let failed = |source| AddressError::Resolve { url: self.url.clone(), source };
+        let found: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port)).await.map_err(failed)?.collect();
+        if found.is_empty() {
+            return Err(failed(std::io::Error::from(std::io::ErrorKind::NotFound)));
+        }
+        if let (false, Some(far)) = (insecure, found.iter().find(|a| !is_loopback(a.ip()))) {
+            return Err(AddressError::Insecure { url: self.url.clone(), addr: far.ip() });
+        }
+        Ok(found)
+    }
+
+    /// Listens on the first address that can be bound. Port 0 takes a free one.
+    pub async fn bind(&self, insecure: bool) -> Result<TcpListener, AddressError> {
+        let addresses = self.resolve(insecure).await?;
+        TcpListener::bind(&addresses[..])
+            .await
+            .map_err(|source| AddressError::Bind { url: self.url.clone(), source })
+    }
+}
+
+/// Whether nothing sent to this address leaves the machine.
+pub fn is_loopback(addr: IpAddr) -> bool {
+    addr.to_canonical().is_loopback()
+}

@@ -1,0 +1,381 @@
+//! Opening a WebSocket: HTTP upgrade, subprotocol, Origin. Called by the client and by the server's accept task.
+//!
+//! The server side reads the request itself, so that whoever comes by mistake (a browser, `curl`, another protocol)
+//! gets an HTTP answer that says what this port is. The caller hands in the deadline of the whole handshake (S1).
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, timeout, timeout_at};
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
+use tokio_tungstenite::tungstenite::protocol::Role;
+
+use super::SUBPROTOCOL;
+use super::endpoint::{AddressError, Endpoint, is_loopback};
+use super::meter::Metered;
+use super::websocket::{self, WebSocketLink};
+
+/// Longest HTTP head that either side reads.
+const MAX_HEAD: usize = 16 << 10;
+/// How long a refused client may take to read why.
+const REFUSAL_LINGER: Duration = Duration::from_secs(1);
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub struct ConnectOptions {
+    /// Longest message that we take, in bytes: the `batch` limit that HELLO states.
+    pub max_message: usize,
+    /// `ws://` to a host that is not on loopback is allowed.
+    pub insecure: bool,
+    /// When the whole handshake must be done.
+    pub deadline: Instant,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The address itself is wrong.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// No connection to any address of the host.
+    #[error("cannot connect to `{url}`: {source}; is the server running, and is the port right?")]
+    Io {
+        /// The URL as given.
+        url: String,
+        /// The system's words.
+        source: io::Error,
+    },
+    /// The deadline passed.
+    #[error("`{url}` did not complete the handshake in time; is it a Helve server?")]
+    Timeout {
+        /// The URL as given.
+        url: String,
+    },
+    /// An HTTP answer that is not an upgrade.
+    #[error("`{url}` answered with HTTP status {status} instead of a WebSocket{}{body}", if body.is_empty() { "" } else { ": " })]
+    Http {
+        /// The URL as given.
+        url: String,
+        /// The status of the answer.
+        status: u16,
+        /// The beginning of its body, at most 256 bytes.
+        body: String,
+    },
+    /// A WebSocket server that does not speak Helve.
+    #[error("`{url}` is a WebSocket server, but does not speak `{SUBPROTOCOL}`; is it a Helve server of this version?")]
+    Subprotocol {
+        /// The URL as given.
+        url: String,
+    },
+    /// The server does not speak WebSocket.
+    #[error("`{url}` does not speak WebSocket ({why}); is the port right, and is it plain ws:// without TLS?")]
+    NotWebSocket {
+        /// The URL as given.
+        url: String,
+        /// What came instead.
+        why: String,
+    },
+}
+
+/// Connects to `ws://host:port/path`.
+pub async fn connect(url: &str, options: &ConnectOptions) -> Result<WebSocketLink, ConnectError> {
+    let endpoint = Endpoint::parse(url)?;
+    let work = async {
+        let mut last = io::Error::from(io::ErrorKind::NotFound);
+        for address in endpoint.resolve(options.insecure).await? {
+            match TcpStream::connect(address).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(|source| ConnectError::Io { url: url.to_owned(), source })?;
+                    return connect_over(stream, Some(address), &endpoint, options.max_message).await;
+                }
+                Err(e) => last = e,
+            }
+        }
+        Err(ConnectError::Io { url: url.to_owned(), source: last })
+    };
+    match timeout_at(options.deadline, work).await {
+        Ok(done) => done,
+        Err(_) => Err(ConnectError::Timeout { url: url.to_owned() }),
+    }
+}
+
+/// The client's half over a stream that is already connected. The caller sets the deadline.
+pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Option<SocketAddr>,
+    endpoint: &Endpoint,
+    max_message: usize,
+) -> Result<WebSocketLink<S>, ConnectError> {
+    let failed = |error| connect_error(endpoint.url(), error);
+    let mut request = endpoint.uri().into_client_request().map_err(failed)?;
+    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let stream = Metered::new(stream, MAX_HEAD);
+    let config = Some(websocket::config(max_message));
+    let (ws, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await.map_err(failed)?;
+    Ok(WebSocketLink::new(ws, max_message, peer))
+}
+
+fn connect_error(url: &str, error: WsError) -> ConnectError {
+    let url = url.to_owned();
+    match error {
+        WsError::Http(answer) => {
+            let status = answer.status().as_u16();
+            let text = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+            let mut body: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            crate::error::cut(&mut body, 256);
+            ConnectError::Http { url, status, body }
+        }
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => ConnectError::Subprotocol { url },
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
+            ConnectError::NotWebSocket { url, why: "it closed the connection without an answer".to_owned() }
+        }
+        WsError::Io(e) if e.get_ref().is_some_and(|e| e.is::<super::meter::Overrun>()) => {
+            ConnectError::NotWebSocket { url, why: format!("its HTTP head is above {MAX_HEAD} bytes") }
+        }
+        WsError::Io(source) => ConnectError::Io { url, source },
+        other => ConnectError::NotWebSocket { url, why: other.to_string() },
+    }
+}
+
+/// How to accept.
+#[derive(Clone, Debug)]
+pub struct AcceptOptions {
+    /// Longest message that we take, in bytes: the `batch` limit that WELCOME states.
+    pub max_message: usize,
+    /// Origins of web pages that may connect besides those of the server's own host, as browsers write them:
+    /// `https://app.example.com`. `*` stands for all.
+    pub origins: Vec<String>,
+    /// When the whole handshake must be done.
+    pub deadline: Instant,
+}
+
+/// Why a client got no connection. For the server's log; the client got an HTTP answer where it spoke HTTP.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// The deadline passed.
+    #[error("the client did not complete the handshake in time")]
+    Timeout,
+    /// The connection broke.
+    #[error("the connection broke during the handshake: {0}")]
+    Io(#[from] io::Error),
+    /// The client went away before its request was whole.
+    #[error("the client went away during the handshake")]
+    Gone,
+    /// A TLS handshake came to a plain port.
+    #[error("the client spoke TLS to a ws:// port; it should use ws://, not wss://")]
+    Tls,
+    /// The request's head is too long.
+    #[error("the client's HTTP head is above {MAX_HEAD} bytes")]
+    HeadTooLong,
+    /// Not a WebSocket request.
+    #[error("the client did not ask for a WebSocket: {0}")]
+    NotWebSocket(String),
+    /// The page behind the request may not connect.
+    #[error("a web page of {origin} may not connect; `.allow_origin(\"{origin}\")` would let it")]
+    Origin {
+        /// What the browser said.
+        origin: String,
+    },
+    /// A WebSocket request for another protocol.
+    #[error("the client did not offer the subprotocol `{SUBPROTOCOL}`")]
+    Subprotocol,
+}
+
+/// The server's half. To be run in a task of its own, never in the loop that accepts.
+pub async fn accept(stream: TcpStream, options: &AcceptOptions) -> Result<WebSocketLink, AcceptError> {
+    stream.set_nodelay(true)?;
+    let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
+    accept_over(stream, Some(peer), Some(local), options).await
+}
+
+/// The server's half over any stream. `local` is the address that the client reached, for the rule on Origin.
+pub async fn accept_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Option<SocketAddr>,
+    local: Option<SocketAddr>,
+    options: &AcceptOptions,
+) -> Result<WebSocketLink<S>, AcceptError> {
+    let mut stream = Metered::new(stream, usize::MAX);
+    let work = async {
+        match upgrade(&mut stream, local, &options.origins).await {
+            Ok(tail) => Ok(tail),
+            Err((error, None)) => Err(error),
+            Err((error, Some(answer))) => {
+                refuse(&mut stream, &answer).await;
+                Err(error)
+            }
+        }
+    };
+    let tail = timeout_at(options.deadline, work).await.map_err(|_| AcceptError::Timeout)??;
+    let config = Some(websocket::config(options.max_message));
+    let ws = WebSocketStream::from_partially_read(stream, tail, Role::Server, config).await;
+    Ok(WebSocketLink::new(ws, options.max_message, peer))
+}
+
+/// The error, and the HTTP answer that tells the client, where one makes sense.
+type Refusal = (AcceptError, Option<String>);
+
+/// Reads the request and answers it with 101. Returns what came behind the request.
+async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    local: Option<SocketAddr>,
+    origins: &[String],
+) -> Result<Vec<u8>, Refusal> {
+    let mut head = Vec::new();
+    let end = read_head(stream, &mut head).await?;
+    let tail = head.split_off(end);
+    let request = match Request::try_parse(&head) {
+        Ok(Some((_, request))) => request,
+        Ok(None) => return Err(not_websocket("400 Bad Request", "the HTTP head is incomplete")),
+        Err(e) => return Err(not_websocket("400 Bad Request", &e.to_string())),
+    };
+    let mut response = create_response(&request).map_err(|e| {
+        let status = match &e {
+            WsError::Protocol(
+                ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader,
+            ) => "426 Upgrade Required\r\nUpgrade: websocket",
+            _ => "400 Bad Request",
+        };
+        not_websocket(status, &e.to_string())
+    })?;
+    if let Some(origin) = foreign_origin(request.headers(), local, origins) {
+        let body = format!(
+            "Pages of {origin} may not connect to this server. Its operator allows them with .allow_origin(\"{origin}\")."
+        );
+        return Err((AcceptError::Origin { origin }, Some(answer("403 Forbidden", &body))));
+    }
+    if !offers_helve(request.headers()) {
+        let body = format!(
+            "This WebSocket speaks the subprotocol \"{SUBPROTOCOL}\" only; the request does not offer it in Sec-WebSocket-Protocol."
+        );
+        return Err((AcceptError::Subprotocol, Some(answer("400 Bad Request", &body))));
+    }
+    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    let mut bytes = Vec::new();
+    write_response(&mut bytes, &response).map_err(|e| not_websocket("400 Bad Request", &e.to_string()))?;
+    let io = |e| (AcceptError::Io(e), None);
+    stream.write_all(&bytes).await.map_err(io)?;
+    stream.flush().await.map_err(io)?;
+    Ok(tail)
+}
+
+/// Reads until the empty line, and returns the offset behind it.
+async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, head: &mut Vec<u8>) -> Result<usize, Refusal> {
+    let mut space = [0u8; 2048];
+    loop {
+        let read = stream.read(&mut space).await.map_err(|e| (AcceptError::Io(e), None))?;
+        // The empty line may have begun in what was read before.
+        let from = head.len().saturating_sub(3);
+        head.extend_from_slice(space.get(..read).unwrap_or_default());
+        if read == 0 {
+            return Err((AcceptError::Gone, None));
+        }
+        if head.first() == Some(&0x16) {
+            return Err((AcceptError::Tls, None));
+        }
+        let found = head.get(from..).and_then(|new| new.windows(4).position(|w| w == b"\r\n\r\n"));
+        match found.map(|at| from + at + 4) {
+            Some(end) if end <= MAX_HEAD => return Ok(end),
+            None if head.len() <= MAX_HEAD => {}
+            _ => {
+                let body = format!("The HTTP head is above {MAX_HEAD} bytes.");
+                let answer = answer("431 Request Header Fields Too Large", &body);
+                return Err((AcceptError::HeadTooLong, Some(answer)));
+            }
+        }
+    }
+}
+
+fn not_websocket(status: &str, why: &str) -> Refusal {
+    let body = format!(
+        "This port speaks Helve over WebSocket (subprotocol \"{SUBPROTOCOL}\"); connect with helve::connect(\"ws://...\"). {why}"
+    );
+    (AcceptError::NotWebSocket(why.to_owned()), Some(answer(status, &body)))
+}
+
+fn answer(status: &str, body: &str) -> String {
+    format!(
+        "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
+         X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n{body}\n",
+        body.len() + 1
+    )
+}
+
+/// Sends an HTTP answer and lets the client read it: a connection closed with unread bytes would be reset.
+async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &str) {
+    let send = async {
+        stream.write_all(answer.as_bytes()).await?;
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream.take(64 << 10), &mut tokio::io::sink()).await
+    };
+    // Whatever goes wrong here, the client is refused already.
+    let _ = timeout(REFUSAL_LINGER, send).await;
+}
+
+fn offers_helve(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(header::SEC_WEBSOCKET_PROTOCOL)
+        .iter()
+        .filter_map(|v| v.to_str().ok())
+        .any(|v| v.split(',').any(|p| p.trim() == SUBPROTOCOL))
+}
+
+/// The Origin that may not connect, if there is one.
+///
+/// No Origin: not a browser, which proves itself in HELLO. Else it must be allowed, or be of the server's own host as
+/// `Host` names it. On a loopback address `Host` must be a loopback name too: a hostile page whose own name suddenly
+/// leads to 127.0.0.1 has an Origin that equals `Host` (DNS rebinding).
+fn foreign_origin(headers: &HeaderMap, local: Option<SocketAddr>, allowed: &[String]) -> Option<String> {
+    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+    headers.get_all(header::ORIGIN).iter().find_map(|value| {
+        let origin = String::from_utf8_lossy(value.as_bytes());
+        let listed = allowed.iter().any(|a| a == "*" || a.trim_end_matches('/').eq_ignore_ascii_case(&origin));
+        (!listed && !same_host(&origin, host, local)).then(|| {
+            let mut shown: String = origin.chars().filter(|c| !c.is_control() && *c != '"').collect();
+            crate::error::cut(&mut shown, 200);
+            shown
+        })
+    })
+}
+
+fn same_host(origin: &str, host: &str, local: Option<SocketAddr>) -> bool {
+    let (authority, port) = match origin.split_once("://") {
+        Some(("http", authority)) => (authority, 80),
+        Some(("https", authority)) => (authority, 443),
+        _ => return false,
+    };
+    let (Some(theirs), Some(ours)) = (split_authority(authority, port), split_authority(host, port)) else {
+        return false;
+    };
+    if theirs != ours {
+        return false;
+    }
+    !local.is_some_and(|l| is_loopback(l.ip())) || names_loopback(&ours.0)
+}
+
+/// Host in lower case without brackets, and port.
+fn split_authority(authority: &str, default_port: u16) -> Option<(String, u16)> {
+    let (host, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
+        _ => (authority, default_port),
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    (!host.is_empty()).then_some((host, port))
+}
+
+fn names_loopback(host: &str) -> bool {
+    host == "localhost" || host.ends_with(".localhost") || host.parse().is_ok_and(is_loopback)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! A link over one WebSocket. Made by `handshake`, polled by the connection task.
+//!
+//! tungstenite reads with an 8 KiB buffer (it zero-fills that buffer on every read that finds nothing) and writes
+//! through a small one. Beneath it the byte meter bounds what never becomes a message, above it a token bucket bounds
+//! control frames; a ping is answered by tungstenite, the newest one alone if several wait.
+
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use futures::{Sink, Stream};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
+
+use super::meter::{ControlBudget, Metered, Overrun};
+use super::{Close, Link, LinkEnd, MeterReading};
+
+/// What may come beyond the message limit before a message is whole: heads of fragments, and what is read ahead.
+const FRAGMENT_ALLOWANCE: usize = 64 << 10;
+/// Bytes thrown away after our Close, so that the peer gets to read it before the connection is reset.
+const LINGER_BYTES: usize = 4 << 20;
+
+/// How tungstenite is set up on both sides.
+pub(crate) fn config(max_message: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(8 << 10)
+        .write_buffer_size(4 << 10)
+        .max_message_size(Some(max_message))
+        .max_frame_size(Some(max_message))
+        .accept_unmasked_frames(false)
+}
+
+/// A WebSocket after its handshake.
+#[derive(Debug)]
+pub struct WebSocketLink<S = TcpStream> {
+    ws: WebSocketStream<Metered<S>>,
+    max_message: usize,
+    peer: Option<SocketAddr>,
+    control: ControlBudget,
+    end: Option<LinkEnd>,
+    closing: Closing,
+    /// `bytes_in` when the connection last asked whether anything was heard.
+    heard_at: u64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Closing {
+    No,
+    /// Our Close, or the answer to the peer's, is on its way out.
+    Flush,
+    /// Ours is out; the peer's is awaited.
+    Answer,
+    Shutdown,
+    /// Both directions are done for; what still comes is thrown away until the peer is gone, up to so many bytes.
+    Linger(usize),
+    Done,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
+    pub(crate) fn new(
+        mut ws: WebSocketStream<Metered<S>>,
+        max_message: usize,
+        peer: Option<SocketAddr>,
+    ) -> WebSocketLink<S> {
+        ws.get_mut().set_limit(max_message.saturating_add(FRAGMENT_ALLOWANCE));
+        let heard_at = ws.get_ref().reading().bytes_in;
+        WebSocketLink {
+            ws,
+            max_message,
+            peer,
+            control: ControlBudget::new(),
+            end: None,
+            closing: Closing::No,
+            heard_at,
+        }
+    }
+
+    /// What tungstenite's error means for us.
+    fn end_of(&self, error: WsError) -> LinkEnd {
+        match error {
+            WsError::Io(e) => match e.get_ref().and_then(|e| e.downcast_ref::<Overrun>()) {
+                Some(Overrun(limit)) => LinkEnd::Overrun { limit: *limit },
+                None => LinkEnd::lost(e.kind(), e.to_string()),
+            },
+            WsError::Capacity(_) => LinkEnd::TooLarge { limit: self.max_message },
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                LinkEnd::lost(io::ErrorKind::UnexpectedEof, "the peer went away without a Close")
+            }
+            WsError::ConnectionClosed
+            | WsError::AlreadyClosed
+            | WsError::Protocol(ProtocolError::SendAfterClosing) => {
+                LinkEnd::lost(io::ErrorKind::NotConnected, "the connection is closed")
+            }
+            WsError::Protocol(e) => LinkEnd::Malformed(e.to_string()),
+            other => LinkEnd::Malformed(other.to_string()),
+        }
+    }
+
+    fn send(&mut self, message: Message) -> Result<(), LinkEnd> {
+        if self.closing != Closing::No {
+            return Err(LinkEnd::closing());
+        }
+        Pin::new(&mut self.ws).start_send(message).map_err(|e| self.end_of(e))
+    }
+
+    /// Reads and throws away until there is nothing now (pending) or nothing ever (ready).
+    fn poll_discard(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while ready!(self.poll_recv(cx)).is_ok() {}
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<S> {
+    fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkEnd>> {
+        if let Some(end) = &self.end {
+            return Poll::Ready(Err(end.clone()));
+        }
+        let end = loop {
+            match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+                Some(Ok(Message::Binary(message))) => {
+                    self.ws.get_mut().whole();
+                    return Poll::Ready(Ok(message));
+                }
+                Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
+                    self.ws.get_mut().control(payload.len());
+                    if !self.control.take(Instant::now()) {
+                        break LinkEnd::ControlFlood;
+                    }
+                }
+                Some(Ok(Message::Text(_))) => break LinkEnd::NotBinary,
+                Some(Ok(Message::Close(frame))) => {
+                    break match frame {
+                        Some(frame) => {
+                            LinkEnd::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() }
+                        }
+                        None => LinkEnd::Closed { code: 1005, reason: String::new() },
+                    };
+                }
+                // Raw frames are for writing only.
+                Some(Ok(Message::Frame(_))) => {}
+                Some(Err(e)) => break self.end_of(e),
+                None => break self.end_of(WsError::ConnectionClosed),
+            }
+        };
+        self.end = Some(end.clone());
+        Poll::Ready(Err(end))
+    }
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        if self.closing != Closing::No {
+            return Poll::Ready(Err(LinkEnd::closing()));
+        }
+        Pin::new(&mut self.ws).poll_ready(cx).map_err(|e| self.end_of(e))
+    }
+
+    fn start_send(&mut self, message: Bytes) -> Result<(), LinkEnd> {
+        self.send(Message::Binary(message))
+    }
+
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        Pin::new(&mut self.ws).poll_flush(cx).map_err(|e| self.end_of(e))
+    }
+
+    fn ping(&mut self) -> Result<(), LinkEnd> {
+        self.send(Message::Ping(Bytes::new()))
+    }
+
+    fn start_close(&mut self, close: Close) {
+        if self.closing == Closing::No {
+            let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
+            // Fails where the peer closed first: its Close was answered already.
+            let _ = Pin::new(&mut self.ws).start_send(Message::Close(Some(frame)));
+            self.closing = Closing::Flush;
+        }
+    }
+
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.start_close(Close::normal());
+        loop {
+            self.closing = match self.closing {
+                Closing::No | Closing::Flush => match Pin::new(&mut self.ws).poll_flush(cx) {
+                    Poll::Ready(Ok(())) => Closing::Answer,
+                    Poll::Ready(Err(_)) => Closing::Done,
+                    Poll::Pending => {
+                        // The peer may write before it reads: make room, or both sides wait.
+                        let _ = self.poll_discard(cx);
+                        return Poll::Pending;
+                    }
+                },
+                Closing::Answer => {
+                    ready!(self.poll_discard(cx));
+                    Closing::Shutdown
+                }
+                Closing::Shutdown => match ready!(Pin::new(self.ws.get_mut()).poll_shutdown(cx)) {
+                    Ok(()) => {
+                        self.ws.get_mut().set_limit(LINGER_BYTES);
+                        Closing::Linger(LINGER_BYTES)
+                    }
+                    Err(_) => Closing::Done,
+                },
+                // A connection closed with unread bytes is reset, and the reset may overtake our Close.
+                Closing::Linger(left) => {
+                    let mut space = [0u8; 4096];
+                    let mut buf = ReadBuf::new(&mut space);
+                    match ready!(Pin::new(self.ws.get_mut()).poll_read(cx, &mut buf)) {
+                        Ok(()) if !buf.filled().is_empty() && left > buf.filled().len() => {
+                            Closing::Linger(left - buf.filled().len())
+                        }
+                        _ => Closing::Done,
+                    }
+                }
+                Closing::Done => return Poll::Ready(()),
+            }
+        }
+    }
+
+    fn take_heard(&mut self) -> bool {
+        let now = self.ws.get_ref().reading().bytes_in;
+        std::mem::replace(&mut self.heard_at, now) != now
+    }
+
+    fn meter(&self) -> MeterReading {
+        self.ws.get_ref().reading()
+    }
+
+    fn peer_addr(&self) -> Option<SocketAddr> {
+        self.peer
+    }
+}
