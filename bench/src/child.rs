@@ -15,7 +15,7 @@ use crate::link;
 use crate::machine;
 use crate::meter::Bytes;
 use crate::options::{Size, Task};
-use crate::peers::{Client, Measured, Peer, PeerName, limit};
+use crate::peers::{Client, Measured, Peer, PeerName, callers, limit};
 
 /// How many pairs are open at the first and at the second look at memory.
 const PAIRS: (u64, u64) = (50, 450);
@@ -24,6 +24,7 @@ const PAIRS: (u64, u64) = (50, 450);
 pub(crate) fn run(task: &Task) -> Result<(), Box<dyn Error>> {
     match task.peer {
         PeerName::Limit => measure::<limit::Limit>(task),
+        PeerName::Callers => measure::<callers::Callers>(task),
     }
 }
 

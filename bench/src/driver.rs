@@ -86,21 +86,26 @@ fn contestants(options: &Options) -> Result<Vec<Contestant>, Box<dyn Error>> {
         })
         .collect();
     if let Some(program) = &options.before {
-        all.push(Contestant {
-            name: BEFORE,
-            program: program.canonicalize()?,
-            peer: SUBJECT,
-        });
+        // Ahead of what it is compared with.
+        let place = all
+            .iter()
+            .position(|one| one.name == SUBJECT)
+            .unwrap_or(all.len());
+        all.insert(
+            place,
+            Contestant {
+                name: BEFORE,
+                program: program.canonicalize()?,
+                peer: SUBJECT,
+            },
+        );
     }
     Ok(all)
 }
 
-/// Which contestants are compared: each with the first, and what is now with what was before.
-fn ratios(contestants: &[Contestant]) -> Vec<(usize, usize)> {
-    let place = |name| contestants.iter().position(|one| one.name == name);
-    let mut pairs: Vec<(usize, usize)> = (1..contestants.len()).map(|one| (one, 0)).collect();
-    pairs.extend(place(SUBJECT).filter(|now| *now > 0).zip(place(BEFORE)));
-    pairs
+/// Which contestants are compared: each with all that are named before it.
+fn ratios(contestants: &[Contestant]) -> impl Iterator<Item = (usize, usize)> {
+    (0..contestants.len()).flat_map(|one| (0..one).map(move |other| (one, other)))
 }
 
 /// Every contestant once a round; who begins changes from round to round.

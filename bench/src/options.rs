@@ -6,12 +6,12 @@ use crate::cases::{self, CASES, Case};
 use crate::peers::PeerName;
 
 pub(crate) const HELP: &str = "\
-Measures Helve beside a hand-made limit (tokio-tungstenite, an 8 KiB read buffer, batched flushes, one message a call).
+Measures Helve beside a hand-made limit, in one run, in turn, a fresh process for each measurement.
 
 usage: cargo xtask bench [options]
 
   --workloads W1,W2   only these (default: all)
-  --peers a,b         only these, of: limit, helve (default: all; `limit,limit` shows the noise of the machine)
+  --peers a,b         these, of the list below, each compared with those before it (`limit,limit` shows the noise)
   --before PROGRAM    also measure an older build of helve-bench, as the peer `before`
   --pairs N           how often each case is measured for each peer, in turn (default 21)
   --seconds S         how long one measurement takes (default 0.3)
@@ -24,6 +24,10 @@ workloads:
   W2  64 and 1,024 calls in flight on one connection  W9  one-way calls
   W4  a chain of 8 dependent calls, at 0 and 5 ms each way
 
+peers:
+  limit    a bare loop over tokio-tungstenite: 8 KiB read buffer, one small message a call, one flush for all that is ready
+  callers  the same wire, but every call is made by a task of its own that sleeps until its reply; not by default
+
 metrics:
   calls_per_s    a thread for each end, where a second core can help; else both ends on one
   cpu_us         CPU of the process a call, user and system, both ends on one pinned thread
@@ -31,7 +35,7 @@ metrics:
   syscalls       system calls a call, both ends, by strace                      (Debian: apt-get install strace)
   bytes_up/down  bytes a call below the WebSocket, seen at the client's socket
   kib_per_pair   resident memory of an idle pair of connections, both ends
-  *_ratio        median over the pairs of this peer to the first peer, with quartiles and range
+  *_ratio        median over the pairs of this peer to an earlier one, with quartiles and range
 
 Only ratios within one run mean anything; on shared cores differences in time under about 12 % mean nothing, instruction
 counts are exact to about 1 %.
@@ -83,7 +87,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
     }
     let mut options = Options {
         cases: CASES.iter().collect(),
-        peers: PeerName::ALL.to_vec(),
+        peers: PeerName::DEFAULT.to_vec(),
         before: None,
         pairs: 21,
         seconds: 0.3,

@@ -73,9 +73,15 @@ impl Tool {
             Tool::Callgrind => text.lines().find_map(collected),
             Tool::Strace => text.lines().find_map(total),
         };
-        found
-            .filter(|_| output.status.success())
-            .ok_or_else(|| format!("{} gave no count: {text}", self.package()))
+        let last = text.lines().next_back().unwrap_or_default();
+        let failed = || {
+            format!(
+                "{} gave no count ({}): {last}",
+                self.package(),
+                output.status
+            )
+        };
+        found.filter(|_| output.status.success()).ok_or_else(failed)
     }
 }
 

@@ -12,11 +12,10 @@ pub const fn method_id(interface: &str, method: &str) -> u32 {
     )
 }
 
-const fn fnv1a(mut hash: u32, bytes: &[u8]) -> u32 {
-    let mut i = 0;
-    while i < bytes.len() {
-        hash = (hash ^ bytes[i] as u32).wrapping_mul(0x0100_0193);
-        i += 1;
+const fn fnv1a(mut hash: u32, mut bytes: &[u8]) -> u32 {
+    while let [byte, rest @ ..] = bytes {
+        hash = (hash ^ *byte as u32).wrapping_mul(0x0100_0193);
+        bytes = rest;
     }
     hash
 }

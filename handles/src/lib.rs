@@ -5,9 +5,15 @@
 #![forbid(unsafe_code)]
 
 pub mod id;
+pub mod lease;
 pub mod objects;
+pub mod put;
 pub mod rising;
+pub mod schema;
+pub mod wire;
 
 pub use id::{Descriptor, Tag, Target};
+pub use lease::Lease;
 pub use objects::{ObjectKey, Objects};
 pub use rising::{IdHash, RisingMap};
+pub use wire::Wire;

@@ -10,87 +10,10 @@ use crate::limits::{
     CAPS_MAX, CAPS_MAX_WIDE, DEPTH_MAX, ELEMENTS_MAX, FRAMES_MAX, Limits, MESSAGE_MAX, PAYLOAD_MAX,
     RELEASE_PAIRS_MAX, REST_MAX, REST_MAX_WIDE,
 };
+pub use crate::parsed::Parsed;
 use crate::read::{NIL, Reader, span};
 use crate::scan::{Bad, Budget, scan_elements, scan_node, scan_value};
 pub use crate::seal::{BatchWriter, Sealed, ack_only, resend};
-
-/// Frames for which [`Parsed`] keeps memory from one message to the next.
-const KEEP: usize = 4_096;
-
-/// What one message held. Reused from message to message: the arenas keep their memory.
-#[derive(Debug, Default)]
-pub struct Parsed {
-    /// Number of the first frame; with no frame, of the next one (E1.3).
-    pub first_seq: u64,
-    /// All up to here was accepted by the peer (S3).
-    pub ack: u64,
-    /// Whether the batch asks for an ack (S4).
-    pub asks_ack: bool,
-    /// The frames, numbered from `first_seq`.
-    pub frames: Vec<Frame>,
-    /// For each frame, its bytes in the message.
-    pub spans: Vec<Span>,
-    /// Arena of [`CallFrame::ends`].
-    pub ends: Vec<u32>,
-    /// Arena of cap tables.
-    pub caps: Vec<Descriptor>,
-    /// Arena of the pairs of RELEASE.
-    pub releases: Vec<(Target, u64)>,
-}
-
-impl Parsed {
-    /// An empty one, without memory.
-    pub fn new() -> Parsed {
-        Parsed::default()
-    }
-
-    /// Forgets the message and keeps the memory, up to what ordinary batches need.
-    pub fn clear(&mut self) {
-        self.first_seq = 0;
-        self.ack = 0;
-        self.asks_ack = false;
-        self.frames.clear();
-        self.spans.clear();
-        self.ends.clear();
-        self.caps.clear();
-        self.releases.clear();
-        if self.frames.capacity() > KEEP {
-            self.frames.shrink_to(KEEP);
-            self.spans.shrink_to(KEEP);
-        }
-        if self
-            .ends
-            .capacity()
-            .max(self.caps.capacity())
-            .max(self.releases.capacity())
-            > 4 * KEEP
-        {
-            self.ends.shrink_to(4 * KEEP);
-            self.caps.shrink_to(KEEP);
-            self.releases.shrink_to(KEEP);
-        }
-    }
-
-    /// Gives memory back, for a connection that has gone idle.
-    pub fn release_memory(&mut self) {
-        *self = Parsed::default();
-    }
-
-    /// A cap table.
-    pub fn caps_of(&self, caps: Span) -> &[Descriptor] {
-        self.caps.get(caps.range()).unwrap_or_default()
-    }
-
-    /// Where each argument of a call ends.
-    pub fn ends_of(&self, call: &CallFrame) -> &[u32] {
-        self.ends.get(call.ends.range()).unwrap_or_default()
-    }
-
-    /// The pairs of a RELEASE.
-    pub fn releases_of(&self, pairs: Span) -> &[(Target, u64)] {
-        self.releases.get(pairs.range()).unwrap_or_default()
-    }
-}
 
 /// What the reader of messages holds a peer to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -124,6 +47,8 @@ pub fn parse(message: &[u8], parsed: &mut Parsed, limits: &ReadLimits) -> Result
         reader: Reader::new(message),
         budget: Budget::new(limits.elements),
         out: parsed,
+        payload: 0,
+        table: 0,
     }
     .message(limits.batch)
     .map_err(Violation::from)
@@ -134,6 +59,18 @@ struct Parse<'a> {
     reader: Reader<'a>,
     budget: Budget,
     out: &'a mut Parsed,
+    /// Of the frame being read: the length of its payload, and of its cap table.
+    payload: usize,
+    table: usize,
+}
+
+/// How many optional elements a frame of `count` elements has, `least` of which are always there (E2.2).
+#[inline]
+fn optional(count: usize, least: usize, most: usize) -> Result<usize, Bad> {
+    if count > most {
+        return Err(Bad::Elements);
+    }
+    count.checked_sub(least).ok_or(Bad::Elements)
 }
 
 impl Parse<'_> {
@@ -153,11 +90,10 @@ impl Parse<'_> {
                     self.out.asks_ack = true;
                 }
                 0x90..=0x9f | 0xdc | 0xdd => {
-                    let frame = self.frame(start)?;
                     if self.out.frames.len() == FRAMES_MAX {
                         return Err(Bad::Frames);
                     }
-                    self.out.frames.push(frame);
+                    self.frame(start)?;
                     self.out.spans.push(span(start, self.reader.pos));
                 }
                 0xc1 => return Err(Bad::Reserved),
@@ -172,57 +108,114 @@ impl Parse<'_> {
         }
     }
 
-    fn frame(&mut self, start: usize) -> Result<Frame, Bad> {
+    /// Reads one frame, checks what holds for all of them, and puts it into the arena.
+    #[inline]
+    fn frame(&mut self, start: usize) -> Result<(), Bad> {
         let count = self.reader.array()?;
         if count == 0 {
             return Err(Bad::Elements);
         }
-        let kind = self.reader.uint()?;
-        let (least, most) = match kind {
-            1 | 2 => (5, 7),
-            3 => (4, 6),
-            4 => (3, 5),
-            5 => (4, 5),
-            6 | 7 | 16 => (2, 2),
-            8 => (4, 4),
-            9 => (3, 4),
-            10 => (2, 5),
-            11 => (3, 4),
-            12 => (6, 7),
-            13 => (5, 7),
-            14 => (4, 5),
-            15 => (2, 3),
-            _ => return Err(Bad::Kind),
-        };
-        if count < least || count > most {
-            return Err(Bad::Elements);
-        }
-        // What may still be absent, behind the elements that every frame of the kind has.
-        let mut more = count - least;
-        let mut payload = 0;
+        self.payload = 0;
+        self.table = 0;
         let mut rest = REST_MAX;
-        let frame = match kind {
-            1 => self.call(CallKind::Call, more, &mut payload)?,
-            2 => self.call(CallKind::Open, more, &mut payload)?,
-            3 => self.call(CallKind::Tell, more, &mut payload)?,
+        match self.reader.uint()? {
+            1 => self.call(CallKind::Call, optional(count, 5, 7)?)?,
+            2 => self.call(CallKind::Open, optional(count, 5, 7)?)?,
+            3 => self.call(CallKind::Tell, optional(count, 4, 6)?)?,
             4 => {
                 rest = REST_MAX_WIDE;
-                let id = self.reader.call_id()?;
-                let value = self.value(&mut payload)?;
-                let caps = self.caps(&mut more, CAPS_MAX, false)?;
-                let seen = self.ret_ext(&mut more)?;
-                Frame::Ret {
-                    id,
-                    value,
-                    caps,
-                    seen,
-                }
+                self.ret(optional(count, 3, 5)?)?;
             }
+            kind => {
+                if matches!(kind, 12 | 13) {
+                    rest = REST_MAX_WIDE;
+                }
+                let frame = self.other(kind, count)?;
+                self.out.frames.push(frame);
+            }
+        }
+        if self.budget.take_caps() > self.table {
+            return Err(Bad::CapIndex);
+        }
+        if self.payload > PAYLOAD_MAX {
+            return Err(Bad::PayloadSize);
+        }
+        if self.reader.pos - start - self.payload > rest {
+            return Err(Bad::RestSize);
+        }
+        Ok(())
+    }
+
+    #[inline]
+    fn call(&mut self, kind: CallKind, mut more: usize) -> Result<(), Bad> {
+        let id = if kind == CallKind::Tell {
+            0
+        } else {
+            self.reader.call_id()?
+        };
+        let target = self.reader.target()?;
+        let method = u32::try_from(self.reader.uint()?).map_err(|_| Bad::Method)?;
+        let ends = self.out.ends.len();
+        let args = self.payload(|parse, pos| {
+            let note = |end| parse.out.ends.push(end as u32);
+            scan_elements(
+                parse.reader.bytes,
+                pos,
+                PAYLOAD_MAX,
+                &mut parse.budget,
+                note,
+            )
+        })?;
+        let ends = span(ends, self.out.ends.len());
+        let mut caps = Span::default();
+        let mut ext = CallExt::default();
+        if more > 0 {
+            caps = self.caps(&mut more, CAPS_MAX, kind != CallKind::Tell)?;
+            if self.present(&mut more)? {
+                ext = self.call_ext()?;
+            }
+        }
+        self.out.frames.push(Frame::Call(CallFrame {
+            kind,
+            id,
+            target,
+            method,
+            args,
+            ends,
+            caps,
+            ext,
+        }));
+        Ok(())
+    }
+
+    #[inline]
+    fn ret(&mut self, mut more: usize) -> Result<(), Bad> {
+        let id = self.reader.call_id()?;
+        let value = self.value()?;
+        let mut caps = Span::default();
+        let mut seen = Span::default();
+        if more > 0 {
+            caps = self.caps(&mut more, CAPS_MAX, false)?;
+            seen = self.ret_ext(&mut more)?;
+        }
+        self.out.frames.push(Frame::Ret {
+            id,
+            value,
+            caps,
+            seen,
+        });
+        Ok(())
+    }
+
+    /// All kinds that are not on the path of every call.
+    fn other(&mut self, kind: u64, count: usize) -> Result<Frame, Bad> {
+        Ok(match kind {
             5 => {
+                let mut more = optional(count, 4, 5)?;
                 let id = self.reader.call_id()?;
                 let code = self.reader.uint()?;
                 let message = self.text()?;
-                let data = self.data(&mut more, &mut payload)?;
+                let data = self.data(&mut more)?;
                 Frame::Err {
                     id,
                     code,
@@ -230,18 +223,28 @@ impl Parse<'_> {
                     data,
                 }
             }
-            6 => Frame::Cancel {
-                id: self.reader.call_id()?,
-            },
-            7 => self.release()?,
-            8 => Frame::Broken {
-                target: self.reader.target()?,
-                code: self.reader.uint()?,
-                message: self.text()?,
-            },
+            6 => {
+                optional(count, 2, 2)?;
+                Frame::Cancel {
+                    id: self.reader.call_id()?,
+                }
+            }
+            7 => {
+                optional(count, 2, 2)?;
+                self.release()?
+            }
+            8 => {
+                optional(count, 4, 4)?;
+                Frame::Broken {
+                    target: self.reader.target()?,
+                    code: self.reader.uint()?,
+                    message: self.text()?,
+                }
+            }
             9 => {
+                let mut more = optional(count, 3, 4)?;
                 let target = self.reader.target()?;
-                let items = self.items(&mut payload)?;
+                let items = self.items()?;
                 let caps = self.caps(&mut more, CAPS_MAX, false)?;
                 Frame::Data {
                     target,
@@ -250,6 +253,7 @@ impl Parse<'_> {
                 }
             }
             10 => {
+                let mut more = optional(count, 2, 5)?;
                 let target = self.reader.target()?;
                 let code = if self.present(&mut more)? {
                     Some(self.reader.uint()?)
@@ -261,7 +265,7 @@ impl Parse<'_> {
                 } else {
                     Span::default()
                 };
-                let data = self.data(&mut more, &mut payload)?;
+                let data = self.data(&mut more)?;
                 Frame::End {
                     target,
                     code,
@@ -270,6 +274,7 @@ impl Parse<'_> {
                 }
             }
             11 => {
+                let mut more = optional(count, 3, 4)?;
                 let target = self.reader.target()?;
                 let n = self.reader.id()?;
                 let depth = if self.present(&mut more)? {
@@ -280,7 +285,7 @@ impl Parse<'_> {
                 Frame::Credit { target, n, depth }
             }
             12 => {
-                rest = REST_MAX_WIDE;
+                let mut more = optional(count, 6, 7)?;
                 let target = self.reader.target()?;
                 let epoch = self.reader.id()?;
                 let rev = self.reader.id()?;
@@ -288,7 +293,7 @@ impl Parse<'_> {
                 if ty.len() != 16 {
                     return Err(Bad::Type);
                 }
-                let value = self.value(&mut payload)?;
+                let value = self.value()?;
                 let caps = self.caps(&mut more, CAPS_MAX_WIDE, false)?;
                 Frame::Snap {
                     target,
@@ -300,13 +305,12 @@ impl Parse<'_> {
                 }
             }
             13 => {
-                rest = REST_MAX_WIDE;
+                let mut more = optional(count, 5, 7)?;
                 let target = self.reader.target()?;
                 let from = self.reader.id()?;
                 let to = self.reader.id()?;
-                let node = self.payload(&mut payload, |parse, pos| {
-                    scan_node(parse.reader.bytes, pos, &mut parse.budget)
-                })?;
+                let node = self
+                    .payload(|parse, pos| scan_node(parse.reader.bytes, pos, &mut parse.budget))?;
                 let caps = self.caps(&mut more, CAPS_MAX_WIDE, false)?;
                 let hash = self.delta_ext(&mut more)?;
                 Frame::Delta {
@@ -318,84 +322,16 @@ impl Parse<'_> {
                     hash,
                 }
             }
-            14 => self.sync(&mut more)?,
-            15 => {
-                let head = self.reader.id()?;
-                if head == 0 {
-                    return Err(Bad::Sequence);
+            14 => self.sync(optional(count, 4, 5)?)?,
+            15 => self.part(optional(count, 2, 3)?)?,
+            16 => {
+                optional(count, 2, 2)?;
+                Frame::Drain {
+                    grace_ms: self.reader.uint()?,
                 }
-                let data = if self.present(&mut more)? {
-                    let (data, _) = self.reader.bin()?;
-                    if data.is_empty() || data.len() > PAYLOAD_MAX {
-                        return Err(Bad::Part);
-                    }
-                    payload = data.len();
-                    Some(data)
-                } else {
-                    None
-                };
-                Frame::Part { head, data }
             }
-            _ => Frame::Drain {
-                grace_ms: self.reader.uint()?,
-            },
-        };
-        if self.budget.take_caps() > self.last_caps(&frame) {
-            return Err(Bad::CapIndex);
-        }
-        if payload > PAYLOAD_MAX {
-            return Err(Bad::PayloadSize);
-        }
-        if self.reader.pos - start - payload > rest {
-            return Err(Bad::RestSize);
-        }
-        Ok(frame)
-    }
-
-    /// How many caps the frame brought.
-    fn last_caps(&self, frame: &Frame) -> usize {
-        match frame {
-            Frame::Call(call) => call.caps.len(),
-            Frame::Ret { caps, .. } | Frame::Data { caps, .. } => caps.len(),
-            Frame::Snap { caps, .. } | Frame::Delta { caps, .. } => caps.len(),
-            _ => 0,
-        }
-    }
-
-    #[inline]
-    fn call(&mut self, kind: CallKind, mut more: usize, size: &mut usize) -> Result<Frame, Bad> {
-        let id = if kind == CallKind::Tell {
-            0
-        } else {
-            self.reader.call_id()?
-        };
-        let target = self.reader.target()?;
-        let method = u32::try_from(self.reader.uint()?).map_err(|_| Bad::Method)?;
-        let ends = self.out.ends.len();
-        let args = self.payload(size, |parse, pos| {
-            scan_elements(parse.reader.bytes, pos, &mut parse.budget, |end| {
-                parse.out.ends.push(end as u32)
-            })
-        })?;
-        let ends = span(ends, self.out.ends.len());
-        let mut caps = Span::default();
-        let mut ext = CallExt::default();
-        if more > 0 {
-            caps = self.caps(&mut more, CAPS_MAX, kind != CallKind::Tell)?;
-            if self.present(&mut more)? {
-                ext = self.call_ext()?;
-            }
-        }
-        Ok(Frame::Call(CallFrame {
-            kind,
-            id,
-            target,
-            method,
-            args,
-            ends,
-            caps,
-            ext,
-        }))
+            _ => return Err(Bad::Kind),
+        })
     }
 
     /// Whether the next optional element is there. A `nil` is passed and counts as absent (E2.3).
@@ -412,7 +348,6 @@ impl Parse<'_> {
     #[inline]
     fn payload(
         &mut self,
-        size: &mut usize,
         scan: impl FnOnce(&mut Self, usize) -> Result<usize, Bad>,
     ) -> Result<Payload, Bad> {
         let start = self.reader.pos;
@@ -421,7 +356,7 @@ impl Parse<'_> {
         }
         let end = scan(self, start)?;
         self.reader.pos = end;
-        *size = end - start;
+        self.payload = end - start;
         Ok(Payload::Inline(span(start, end)))
     }
 
@@ -450,27 +385,51 @@ impl Parse<'_> {
         Ok(Payload::Transfer(length))
     }
 
-    fn value(&mut self, size: &mut usize) -> Result<Payload, Bad> {
-        self.payload(size, |parse, pos| {
-            scan_value(parse.reader.bytes, pos, &mut parse.budget)
-        })
+    #[inline]
+    fn value(&mut self) -> Result<Payload, Bad> {
+        self.payload(|parse, pos| scan_value(parse.reader.bytes, pos, &mut parse.budget))
     }
 
-    fn items(&mut self, size: &mut usize) -> Result<Payload, Bad> {
-        self.payload(size, |parse, pos| {
-            scan_elements(parse.reader.bytes, pos, &mut parse.budget, |_| ())
+    fn items(&mut self) -> Result<Payload, Bad> {
+        self.payload(|parse, pos| {
+            scan_elements(
+                parse.reader.bytes,
+                pos,
+                PAYLOAD_MAX,
+                &mut parse.budget,
+                |_| (),
+            )
         })
     }
 
     /// The `data` of ERR and END: left out where it is too long, so never a transfer.
-    fn data(&mut self, more: &mut usize, size: &mut usize) -> Result<Span, Bad> {
+    fn data(&mut self, more: &mut usize) -> Result<Span, Bad> {
         if !self.present(more)? {
             return Ok(Span::default());
         }
         let start = self.reader.pos;
         self.reader.pos = scan_value(self.reader.bytes, start, &mut self.budget)?;
-        *size = self.reader.pos - start;
+        self.payload = self.reader.pos - start;
         Ok(span(start, self.reader.pos))
+    }
+
+    fn part(&mut self, mut more: usize) -> Result<Frame, Bad> {
+        let head = self.reader.id()?;
+        if head == 0 {
+            return Err(Bad::Sequence);
+        }
+        if !self.present(&mut more)? {
+            return Ok(Frame::Part { head, data: None });
+        }
+        let (data, _) = self.reader.bin()?;
+        if data.is_empty() || data.len() > PAYLOAD_MAX {
+            return Err(Bad::Part);
+        }
+        self.payload = data.len();
+        Ok(Frame::Part {
+            head,
+            data: Some(data),
+        })
     }
 
     fn text(&mut self) -> Result<Span, Bad> {
@@ -506,6 +465,7 @@ impl Parse<'_> {
                 _ => self.out.caps.push(cap),
             }
         }
+        self.table = count;
         Ok(span(start, self.out.caps.len()))
     }
 
@@ -532,7 +492,7 @@ impl Parse<'_> {
         })
     }
 
-    fn sync(&mut self, more: &mut usize) -> Result<Frame, Bad> {
+    fn sync(&mut self, mut more: usize) -> Result<Frame, Bad> {
         let target = self.reader.target()?;
         let mode = self.reader.uint()?;
         if mode > 2 {
@@ -540,7 +500,7 @@ impl Parse<'_> {
         }
         let n = self.reader.id()?;
         let mut have = None;
-        if self.present(more)? {
+        if self.present(&mut more)? {
             if self.reader.array()? != 2 {
                 return Err(Bad::Elements);
             }

@@ -38,11 +38,7 @@ impl Fault {
     /// refused OPEN may be retried (protocol section 7).
     pub fn broken_by(cause: &Fault) -> Fault {
         match cause.code {
-            Code::Broken
-            | Code::Unavailable
-            | Code::Exhausted
-            | Code::Cancelled
-            | Code::SessionLost => cause.clone(),
+            Code::Broken | Code::Unavailable | Code::Exhausted | Code::SessionLost => cause.clone(),
             code => {
                 let mut data = Vec::with_capacity(16 + cause.message.len());
                 data.push(0x92);

@@ -1,13 +1,12 @@
 //! The first message each way: HELLO, then WELCOME or REFUSE (protocol section 7, S1). Each is one array `[kind, map]`.
 //! Used by the session when a link opens. Nothing here prints what authenticates.
 
-use std::fmt;
-
 use crate::error::{FloorCharBoundary, Violation};
 use crate::limits::{Limits, MESSAGE_MAX};
 use crate::put::{put_array, put_bin, put_bool, put_map, put_str, put_uint};
 use crate::read::Reader;
 use crate::scan::{Bad, Budget, scan_value, scan_whole};
+pub use crate::secret::{Auth, Token};
 
 /// The version that this crate speaks.
 pub const VERSION: u64 = 1;
@@ -21,51 +20,6 @@ pub const AUTH_MAX: usize = 8 << 10;
 const HELLO: u64 = 17;
 const WELCOME: u64 = 18;
 const REFUSE: u64 = 19;
-
-/// What proves who the client is. Its text is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Auth {
-    /// A str, for example a token.
-    Text(String),
-    /// A bin.
-    Bytes(Vec<u8>),
-}
-
-impl Auth {
-    /// The bytes, of either form.
-    pub fn as_bytes(&self) -> &[u8] {
-        match self {
-            Auth::Text(text) => text.as_bytes(),
-            Auth::Bytes(bytes) => bytes,
-        }
-    }
-}
-
-impl fmt::Debug for Auth {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Auth(hidden)")
-    }
-}
-
-/// 256 random bits by which a client takes up its session again. Never printed, compared in constant time.
-#[derive(Clone, Eq)]
-pub struct Token(pub [u8; 32]);
-
-impl PartialEq for Token {
-    fn eq(&self, other: &Token) -> bool {
-        self.0
-            .iter()
-            .zip(&other.0)
-            .fold(0, |acc, (a, b)| acc | (a ^ b))
-            == 0
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token(hidden)")
-    }
-}
 
 /// What a client that comes back says of its session (S6).
 #[derive(Clone, PartialEq, Eq, Debug)]

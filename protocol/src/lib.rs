@@ -13,10 +13,12 @@ pub mod hello;
 pub mod limits;
 #[doc(hidden)]
 pub mod mutation;
+mod parsed;
 pub mod put;
 mod read;
 pub mod scan;
 mod seal;
+mod secret;
 pub mod session;
 mod write;
 

@@ -38,35 +38,58 @@ impl<'a> Reader<'a> {
         Ok(byte)
     }
 
-    /// `N` bytes as a big-endian number.
     #[inline]
-    fn be<const N: usize>(&mut self) -> Result<u64, Bad> {
-        let slice = self
-            .bytes
-            .get(self.pos..)
-            .and_then(|rest| rest.first_chunk::<N>())
-            .ok_or(Bad::Short)?;
+    fn chunk<const N: usize>(&mut self) -> Result<[u8; N], Bad> {
+        let rest = self.bytes.get(self.pos..).ok_or(Bad::Short)?;
+        let chunk = rest.first_chunk::<N>().ok_or(Bad::Short)?;
         self.pos += N;
-        Ok(slice.iter().fold(0, |n, &b| n << 8 | u64::from(b)))
+        Ok(*chunk)
+    }
+
+    #[inline]
+    fn be1(&mut self) -> Result<u64, Bad> {
+        Ok(u64::from(self.byte()?))
+    }
+
+    #[inline]
+    fn be2(&mut self) -> Result<u64, Bad> {
+        Ok(u64::from(u16::from_be_bytes(self.chunk()?)))
+    }
+
+    #[inline]
+    fn be4(&mut self) -> Result<u64, Bad> {
+        Ok(u64::from(u32::from_be_bytes(self.chunk()?)))
+    }
+
+    #[inline]
+    fn be8(&mut self) -> Result<u64, Bad> {
+        Ok(u64::from_be_bytes(self.chunk()?))
     }
 
     /// An unsigned int in its shortest form.
     #[inline]
     pub(crate) fn uint(&mut self) -> Result<u64, Bad> {
-        let marker = self.byte()?;
-        if marker < 0x80 {
-            Ok(u64::from(marker))
-        } else {
-            self.uint_wide(marker)
-        }
+        let rest = self.bytes.get(self.pos..).unwrap_or_default();
+        let (value, len) = match *rest {
+            [small @ 0..=0x7f, ..] => (u64::from(small), 1),
+            [0xcd, a, b, ..] if a > 0 => (u64::from(u16::from_be_bytes([a, b])), 3),
+            [0xce, a, b, c, d, ..] if a > 0 || b > 0 => {
+                (u64::from(u32::from_be_bytes([a, b, c, d])), 5)
+            }
+            _ => return self.uint_rare(),
+        };
+        self.pos += len;
+        Ok(value)
     }
 
-    fn uint_wide(&mut self, marker: u8) -> Result<u64, Bad> {
-        let (value, least) = match marker {
-            0xcc => (self.be::<1>()?, 0x80),
-            0xcd => (self.be::<2>()?, 0x100),
-            0xce => (self.be::<4>()?, 0x1_0000),
-            0xcf => (self.be::<8>()?, 0x1_0000_0000),
+    /// The forms that are rare, and why others are refused.
+    #[inline(never)]
+    fn uint_rare(&mut self) -> Result<u64, Bad> {
+        let (value, least) = match self.byte()? {
+            0xcc => (self.be1()?, 0x80),
+            0xcd => (self.be2()?, 0x100),
+            0xce => (self.be4()?, 0x1_0000),
+            0xcf => (self.be8()?, 0x1_0000_0000),
             // A signed form of a number that is not negative has a shorter or equal unsigned one.
             0xd0..=0xd3 => {
                 self.pos -= 1;
@@ -88,10 +111,10 @@ impl<'a> Reader<'a> {
 
     fn signed(&mut self) -> Result<i64, Bad> {
         Ok(match self.byte()? {
-            0xd0 => self.be::<1>()? as i8 as i64,
-            0xd1 => self.be::<2>()? as i16 as i64,
-            0xd2 => self.be::<4>()? as i32 as i64,
-            0xd3 => self.be::<8>()? as i64,
+            0xd0 => self.be1()? as i8 as i64,
+            0xd1 => self.be2()? as i16 as i64,
+            0xd2 => self.be4()? as i32 as i64,
+            0xd3 => self.be8()? as i64,
             _ => return Err(Bad::Type),
         })
     }
@@ -171,8 +194,8 @@ impl<'a> Reader<'a> {
         let marker = self.byte()?;
         let count = match marker {
             0x90..=0x9f => u64::from(marker & 15),
-            0xdc => self.be::<2>()?,
-            0xdd => self.be::<4>()?,
+            0xdc => self.be2()?,
+            0xdd => self.be4()?,
             _ => return Err(Bad::Type),
         };
         self.claim(count)
@@ -183,8 +206,8 @@ impl<'a> Reader<'a> {
         let marker = self.byte()?;
         let count = match marker {
             0x80..=0x8f => u64::from(marker & 15),
-            0xde => self.be::<2>()?,
-            0xdf => self.be::<4>()?,
+            0xde => self.be2()?,
+            0xdf => self.be4()?,
             _ => return Err(Bad::Type),
         };
         self.claim(count.saturating_mul(2))?;
@@ -206,9 +229,9 @@ impl<'a> Reader<'a> {
         let marker = self.byte()?;
         let len = match marker {
             0xa0..=0xbf => u64::from(marker & 31),
-            0xd9 => self.be::<1>()?,
-            0xda => self.be::<2>()?,
-            0xdb => self.be::<4>()?,
+            0xd9 => self.be1()?,
+            0xda => self.be2()?,
+            0xdb => self.be4()?,
             _ => return Err(Bad::Type),
         };
         let (span, bytes) = self.take(len)?;
@@ -218,9 +241,9 @@ impl<'a> Reader<'a> {
     /// A bin: where its bytes stand.
     pub(crate) fn bin(&mut self) -> Result<(Span, &'a [u8]), Bad> {
         let len = match self.byte()? {
-            0xc4 => self.be::<1>()?,
-            0xc5 => self.be::<2>()?,
-            0xc6 => self.be::<4>()?,
+            0xc4 => self.be1()?,
+            0xc5 => self.be2()?,
+            0xc6 => self.be4()?,
             _ => return Err(Bad::Type),
         };
         self.take(len)

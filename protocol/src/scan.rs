@@ -164,19 +164,14 @@ impl Budget {
 /// Checks one value that starts at `pos`, nested at most 64 deep, and returns where it ends.
 #[inline]
 pub fn scan_value(bytes: &[u8], pos: usize, budget: &mut Budget) -> Result<usize, Bad> {
-    match bytes.get(pos) {
-        None => Err(Bad::Short),
-        Some(0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff) => {
-            budget.spend(1)?;
-            Ok(pos + 1)
-        }
-        Some(_) => scan_nested(bytes, pos, budget, NESTING_MAX),
-    }
+    budget.spend(1)?;
+    scan_paid(bytes, pos, budget)
 }
 
 /// Checks one patch node, whose raw nesting may reach 128 (E4.12).
 pub fn scan_node(bytes: &[u8], pos: usize, budget: &mut Budget) -> Result<usize, Bad> {
-    scan_nested(bytes, pos, budget, NODE_NESTING_MAX)
+    budget.spend(1)?;
+    scan_slow(bytes, pos, budget, NODE_NESTING_MAX)
 }
 
 /// Checks bytes that must be exactly one value, for example an assembled transfer (E4.10, E4.11). `caps` is the length
@@ -201,7 +196,7 @@ pub fn scan_array(
     budget: &mut Budget,
     ends: &mut Vec<u32>,
 ) -> Result<(), Bad> {
-    let end = scan_elements(bytes, 0, budget, |end| ends.push(end as u32))?;
+    let end = scan_elements(bytes, 0, usize::MAX, budget, |end| ends.push(end as u32))?;
     if end != bytes.len() {
         return Err(Bad::Trailing);
     }
@@ -212,129 +207,160 @@ pub fn scan_array(
     }
 }
 
-/// Checks an array at `pos`, each element a value of its own, and tells where each ends.
+/// Checks an array of at most `most` values at `pos`, each a value of its own, and tells where each ends.
 #[inline]
 pub(crate) fn scan_elements(
     bytes: &[u8],
     pos: usize,
+    most: usize,
     budget: &mut Budget,
     mut each: impl FnMut(usize),
 ) -> Result<usize, Bad> {
     let (mut count, mut pos) = match bytes.get(pos) {
         None => return Err(Bad::Short),
         Some(&m @ 0x90..=0x9f) => (usize::from(m & 15), pos + 1),
-        Some(0xdc) => (be(bytes, pos + 1, 2)?, pos + 3),
-        Some(0xdd) => (be(bytes, pos + 1, 4)?, pos + 5),
+        Some(0xdc) => (be::<2>(bytes, pos + 1)?, pos + 3),
+        Some(0xdd) => (be::<4>(bytes, pos + 1)?, pos + 5),
         Some(_) => return Err(Bad::Type),
     };
     if count > bytes.len().saturating_sub(pos) {
         return Err(Bad::Short);
     }
-    budget.spend(1)?;
+    // Both would come out in the end, but not before `each` was told of every element.
+    if count > most {
+        return Err(Bad::PayloadSize);
+    }
+    budget.spend(u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1))?;
     while count > 0 {
-        pos = scan_value(bytes, pos, budget)?;
+        pos = scan_paid(bytes, pos, budget)?;
         each(pos);
         count -= 1;
     }
     Ok(pos)
 }
 
-/// A big-endian number of 1, 2 or 4 bytes at `pos`.
+/// A big-endian number of `N` bytes (1, 2 or 4) at `pos`.
 #[inline]
-fn be(bytes: &[u8], pos: usize, len: usize) -> Result<usize, Bad> {
-    let end = pos.checked_add(len).ok_or(Bad::Short)?;
-    let slice = bytes.get(pos..end).ok_or(Bad::Short)?;
-    Ok(slice.iter().fold(0, |n, &b| n << 8 | usize::from(b)))
+fn be<const N: usize>(bytes: &[u8], pos: usize) -> Result<usize, Bad> {
+    let chunk = bytes
+        .get(pos..)
+        .and_then(|rest| rest.first_chunk::<N>())
+        .ok_or(Bad::Short)?;
+    Ok(chunk.iter().fold(0, |n, &b| n << 8 | usize::from(b)))
 }
 
-/// How a value goes on behind its first byte.
-enum Body {
-    /// So many bytes that need no look.
-    Skip(usize, usize),
-    /// A header of so many bytes, then so many of text.
-    Text(usize, usize),
-    /// A header of so many bytes, then so many values.
-    Kids(usize, usize),
+/// A value whose own element is paid for. Small ints, `nil` and bools are most of all arguments.
+#[inline]
+fn scan_paid(bytes: &[u8], pos: usize, budget: &mut Budget) -> Result<usize, Bad> {
+    match bytes.get(pos) {
+        None => Err(Bad::Short),
+        Some(0x00..=0x7f | 0xc0 | 0xc2 | 0xc3 | 0xe0..=0xff) => Ok(pos + 1),
+        Some(_) => scan_slow(bytes, pos, budget, NESTING_MAX),
+    }
 }
 
-/// The walk itself: a stack of how many values each open container still owes.
+fn scan_slow(
+    bytes: &[u8],
+    pos: usize,
+    budget: &mut Budget,
+    max_depth: usize,
+) -> Result<usize, Bad> {
+    match step(bytes, pos, budget)? {
+        (pos, 0) => Ok(pos),
+        (pos, kids) => scan_nested(bytes, pos, kids, budget, max_depth),
+    }
+}
+
+/// Passes a scalar, or the header of a container. Returns where it ends, and how many values a container owes; they are
+/// paid for.
+#[inline]
+fn step(bytes: &[u8], pos: usize, budget: &mut Budget) -> Result<(usize, u32), Bad> {
+    enum Body {
+        Plain,
+        Text,
+        Kids,
+    }
+    let marker = *bytes.get(pos).ok_or(Bad::Short)?;
+    // How long the header is, and how many bytes or values it claims.
+    let (body, header, claim) = match marker {
+        0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => return Ok((pos + 1, 0)),
+        0xa0..=0xbf => (Body::Text, 1, usize::from(marker & 31)),
+        0x90..=0x9f => (Body::Kids, 1, usize::from(marker & 15)),
+        0x80..=0x8f => (Body::Kids, 1, 2 * usize::from(marker & 15)),
+        0xcc | 0xd0 => (Body::Plain, 1, 1),
+        0xcd | 0xd1 => (Body::Plain, 1, 2),
+        0xca | 0xce | 0xd2 => (Body::Plain, 1, 4),
+        0xcb | 0xcf | 0xd3 => (Body::Plain, 1, 8),
+        0xc4 => (Body::Plain, 2, be::<1>(bytes, pos + 1)?),
+        0xc5 => (Body::Plain, 3, be::<2>(bytes, pos + 1)?),
+        0xc6 => (Body::Plain, 5, be::<4>(bytes, pos + 1)?),
+        0xd9 => (Body::Text, 2, be::<1>(bytes, pos + 1)?),
+        0xda => (Body::Text, 3, be::<2>(bytes, pos + 1)?),
+        0xdb => (Body::Text, 5, be::<4>(bytes, pos + 1)?),
+        0xdc => (Body::Kids, 3, be::<2>(bytes, pos + 1)?),
+        0xdd => (Body::Kids, 5, be::<4>(bytes, pos + 1)?),
+        0xde => (Body::Kids, 3, be::<2>(bytes, pos + 1)?.saturating_mul(2)),
+        0xdf => (Body::Kids, 5, be::<4>(bytes, pos + 1)?.saturating_mul(2)),
+        0xd4..=0xd8 | 0xc7..=0xc9 => (Body::Plain, 0, cap_ref(bytes, pos, marker, budget)?),
+        0xc1 => return Err(Bad::Reserved),
+    };
+    // Every claim is held against the bytes left before anything is done with it. A value is at least a byte.
+    let start = pos + header;
+    let left = bytes.len().saturating_sub(start);
+    if claim > left {
+        return Err(Bad::Short);
+    }
+    match body {
+        Body::Plain => Ok((start + claim, 0)),
+        Body::Text => {
+            let end = start + claim;
+            let text = bytes.get(start..end).ok_or(Bad::Short)?;
+            if std::str::from_utf8(text).is_err() {
+                return Err(Bad::Utf8);
+            }
+            Ok((end, 0))
+        }
+        Body::Kids => {
+            let kids = u32::try_from(claim).map_err(|_| Bad::Budget)?;
+            budget.spend(kids)?;
+            Ok((start, kids))
+        }
+    }
+}
+
+/// The walk through a container that owes `kids` values: a stack of what each open container still owes.
 fn scan_nested(
     bytes: &[u8],
     mut pos: usize,
+    kids: u32,
     budget: &mut Budget,
     max_depth: usize,
 ) -> Result<usize, Bad> {
     let mut owed = [0u32; NODE_NESTING_MAX];
-    let mut depth = 0usize;
-    let max_depth = max_depth.min(NODE_NESTING_MAX);
-    budget.spend(1)?;
+    // Of the innermost container; those around it are on the stack, and `depth` counts all.
+    let mut top = kids;
+    let mut depth = 1usize;
     loop {
-        let marker = *bytes.get(pos).ok_or(Bad::Short)?;
-        let body = match marker {
-            0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Body::Skip(1, 0),
-            0xa0..=0xbf => Body::Text(1, usize::from(marker & 31)),
-            0x90..=0x9f => Body::Kids(1, usize::from(marker & 15)),
-            0x80..=0x8f => Body::Kids(1, 2 * usize::from(marker & 15)),
-            0xcc | 0xd0 => Body::Skip(2, 0),
-            0xcd | 0xd1 => Body::Skip(3, 0),
-            0xca | 0xce | 0xd2 => Body::Skip(5, 0),
-            0xcb | 0xcf | 0xd3 => Body::Skip(9, 0),
-            0xc4 => Body::Skip(2, be(bytes, pos + 1, 1)?),
-            0xc5 => Body::Skip(3, be(bytes, pos + 1, 2)?),
-            0xc6 => Body::Skip(5, be(bytes, pos + 1, 4)?),
-            0xd9 => Body::Text(2, be(bytes, pos + 1, 1)?),
-            0xda => Body::Text(3, be(bytes, pos + 1, 2)?),
-            0xdb => Body::Text(5, be(bytes, pos + 1, 4)?),
-            0xdc => Body::Kids(3, be(bytes, pos + 1, 2)?),
-            0xdd => Body::Kids(5, be(bytes, pos + 1, 4)?),
-            0xde => Body::Kids(3, be(bytes, pos + 1, 2)?.saturating_mul(2)),
-            0xdf => Body::Kids(5, be(bytes, pos + 1, 4)?.saturating_mul(2)),
-            0xd4..=0xd8 | 0xc7..=0xc9 => Body::Skip(cap_ref(bytes, pos, marker, budget)?, 0),
-            0xc1 => return Err(Bad::Reserved),
-        };
-        let (header, len) = match body {
-            Body::Skip(header, len) | Body::Text(header, len) | Body::Kids(header, len) => {
-                (header, len)
-            }
-        };
-        // Every claim is held against the bytes left before anything is done with it. A value is at least a byte.
-        let left = bytes.len().saturating_sub(pos);
-        if left < header || left - header < len {
-            return Err(Bad::Short);
-        }
-        let start = pos + header;
-        match body {
-            Body::Skip(..) => pos = start + len,
-            Body::Text(..) => {
-                pos = start + len;
-                let text = bytes.get(start..pos).ok_or(Bad::Short)?;
-                if std::str::from_utf8(text).is_err() {
-                    return Err(Bad::Utf8);
-                }
-            }
-            Body::Kids(..) => {
-                pos = start;
-                if depth >= max_depth {
-                    return Err(Bad::Depth);
-                }
-                if len > 0 {
-                    let kids = u32::try_from(len).map_err(|_| Bad::Budget)?;
-                    budget.spend(kids)?;
-                    *owed.get_mut(depth).ok_or(Bad::Depth)? = kids;
-                    depth += 1;
-                    continue;
-                }
-            }
-        }
-        loop {
-            let Some(top) = depth.checked_sub(1).and_then(|d| owed.get_mut(d)) else {
-                return Ok(pos);
-            };
-            *top -= 1;
-            if *top > 0 {
-                break;
-            }
+        while top == 0 {
             depth -= 1;
+            match depth.checked_sub(1).and_then(|at| owed.get(at)) {
+                Some(&around) => top = around,
+                None => return Ok(pos),
+            }
+        }
+        top -= 1;
+        let container = matches!(bytes.get(pos), Some(0x80..=0x9f | 0xdc..=0xdf));
+        let (next, kids) = step(bytes, pos, budget)?;
+        pos = next;
+        if container {
+            if depth >= max_depth {
+                return Err(Bad::Depth);
+            }
+            if kids > 0 {
+                *owed.get_mut(depth - 1).ok_or(Bad::Depth)? = top;
+                depth += 1;
+                top = kids;
+            }
         }
     }
 }
@@ -350,8 +376,8 @@ fn cap_ref(bytes: &[u8], pos: usize, marker: u8, budget: &mut Budget) -> Result<
     };
     let kind = *bytes.get(kind_at).ok_or(Bad::Short)?;
     let (index, len) = match (marker, kind) {
-        (0xd4, 1) => (be(bytes, pos + 2, 1)?, 3),
-        (0xd5, 1) => (be(bytes, pos + 2, 2)?, 4),
+        (0xd4, 1) => (be::<1>(bytes, pos + 2)?, 3),
+        (0xd5, 1) => (be::<2>(bytes, pos + 2)?, 4),
         (_, 2) => return Err(Bad::Transfer),
         _ => return Err(Bad::Ext),
     };

@@ -51,7 +51,12 @@ thread_local! {
 impl Cx {
     /// Outside any handler: no peer, no deadline, depth 0. What is called from here starts a chain of its own.
     pub fn background() -> Cx {
-        Cx { peer: None, deadline: None, chain: 0, depth: 0 }
+        Cx {
+            peer: None,
+            deadline: None,
+            chain: 0,
+            depth: 0,
+        }
     }
 
     /// The context of the handler that runs now, or [`Cx::background`].
@@ -73,7 +78,11 @@ impl Cx {
 
     /// What a call made in this context carries.
     pub(crate) fn call(&self) -> CallCx {
-        CallCx { deadline: self.deadline, depth: self.call_depth(), chain: self.call_chain() }
+        CallCx {
+            deadline: self.deadline,
+            depth: self.call_depth(),
+            chain: self.call_chain(),
+        }
     }
 
     /// The context of a handler for a call that came in: `depth` and `chain` are what its `ext` says, a chain is drawn
@@ -81,13 +90,27 @@ impl Cx {
     ///
     /// The chain is drawn here and not at the first nested call: it shows nowhere before that call, and so the gate
     /// of an object knows it from the start.
-    pub(crate) fn incoming(peer: Option<Peer>, deadline: Option<Instant>, depth: u8, chain: Option<u64>) -> Cx {
-        Cx { peer, deadline, depth, chain: chain.filter(|c| *c != 0).unwrap_or_else(draw_chain) }
+    pub(crate) fn incoming(
+        peer: Option<Peer>,
+        deadline: Option<Instant>,
+        depth: u8,
+        chain: Option<u64>,
+    ) -> Cx {
+        Cx {
+            peer,
+            deadline,
+            depth,
+            chain: chain.filter(|c| *c != 0).unwrap_or_else(draw_chain),
+        }
     }
 
     /// The context of the handler of a local call that is made in this context.
     pub(crate) fn nested(&self) -> Cx {
-        let CallCx { deadline, depth, chain } = self.call();
+        let CallCx {
+            deadline,
+            depth,
+            chain,
+        } = self.call();
         Cx::incoming(self.peer.clone(), deadline, depth, chain)
     }
 
@@ -95,6 +118,12 @@ impl Cx {
     #[must_use]
     pub fn with_deadline(mut self, after: Duration) -> Cx {
         let at = Instant::now() + after.min(MAX_DEADLINE);
+        self.deadline = Some(self.deadline.map_or(at, |old| old.min(at)));
+        self
+    }
+
+    /// The same until `at`, or until the deadline that stands, whichever comes first.
+    pub(crate) fn until(mut self, at: Instant) -> Cx {
         self.deadline = Some(self.deadline.map_or(at, |old| old.min(at)));
         self
     }
@@ -111,7 +140,8 @@ impl Cx {
 
     /// What is left until the deadline; zero when it has passed, `None` when there is none.
     pub fn remaining(&self) -> Option<Duration> {
-        self.deadline.map(|at| at.saturating_duration_since(Instant::now()))
+        self.deadline
+            .map(|at| at.saturating_duration_since(Instant::now()))
     }
 
     /// How many handlers wait for this one: 0 for a call that a client made of itself (R13).
@@ -126,7 +156,11 @@ impl Cx {
 
     /// One above the handler's; 0 outside a handler (R13).
     fn call_depth(&self) -> u8 {
-        if self.chain == 0 { 0 } else { self.depth.saturating_add(1) }
+        if self.chain == 0 {
+            0
+        } else {
+            self.depth.saturating_add(1)
+        }
     }
 
     /// None outside a handler (R23).
@@ -182,7 +216,10 @@ pub(crate) struct Scoped<F> {
 
 impl<F> Scoped<F> {
     pub(crate) fn new(cx: Cx, future: F) -> Scoped<F> {
-        Scoped { cx: Some(cx), future }
+        Scoped {
+            cx: Some(cx),
+            future,
+        }
     }
 }
 

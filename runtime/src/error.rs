@@ -6,7 +6,7 @@
 use std::fmt;
 
 use helve_handles::wire::Wire;
-use helve_protocol::Code;
+use helve_protocol::{Code, Fault};
 
 use crate::codec;
 
@@ -16,7 +16,10 @@ const MAX_MESSAGE: usize = 256;
 /// Cuts a text to at most `max` bytes, between two characters.
 pub(crate) fn cut(text: &mut String, max: usize) {
     if text.len() > max {
-        let end = (0..=max).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        let end = (0..=max)
+            .rev()
+            .find(|&i| text.is_char_boundary(i))
+            .unwrap_or(0);
         text.truncate(end);
     }
 }
@@ -29,7 +32,9 @@ pub(crate) fn cut(text: &mut String, max: usize) {
 #[non_exhaustive]
 pub enum RpcError {
     /// The object is not there for this peer: never was, or was released.
-    #[error("the object is gone: its handle was released, or its host does not know it; ask for a new handle")]
+    #[error(
+        "the object is gone: its handle was released, or its host does not know it; ask for a new handle"
+    )]
     Gone,
     /// The handle does not lead to its object any more, and never will again.
     #[error("the handle is broken: {0}")]
@@ -168,7 +173,10 @@ impl RpcError {
     pub fn is_retryable(&self) -> bool {
         matches!(
             self,
-            RpcError::Exhausted(_) | RpcError::Unavailable(_) | RpcError::Busy(_) | RpcError::NotSent
+            RpcError::Exhausted(_)
+                | RpcError::Unavailable(_)
+                | RpcError::Busy(_)
+                | RpcError::NotSent
         )
     }
 
@@ -204,7 +212,9 @@ impl RpcError {
             RpcError::Gone => "gone".to_owned(),
             RpcError::Revoked => "revoked".to_owned(),
             RpcError::Broken(cause) => cause.to_wire().1,
-            RpcError::SessionLost | RpcError::MaybeRan | RpcError::NotSent => "upstream session lost".to_owned(),
+            RpcError::SessionLost | RpcError::MaybeRan | RpcError::NotSent => {
+                "upstream session lost".to_owned()
+            }
             RpcError::Expired => "a lent handle was used after its call".to_owned(),
             RpcError::Cancelled => "cancelled".to_owned(),
             RpcError::Deadline => "deadline".to_owned(),
@@ -237,7 +247,9 @@ impl RpcError {
             Code::Gone => RpcError::Gone,
             Code::Broken => match cause {
                 Some((Code::Broken, inner)) => RpcError::broken_with(inner),
-                Some((code, inner)) => RpcError::Broken(Box::new(RpcError::from_wire(code, inner, None))),
+                Some((code, inner)) => {
+                    RpcError::Broken(Box::new(RpcError::from_wire(code, inner, None)))
+                }
                 None => RpcError::broken_with(&text),
             },
             Code::Cancelled => RpcError::Cancelled,
@@ -256,6 +268,36 @@ impl RpcError {
             Code::Version => RpcError::Version(text),
             Code::Busy => RpcError::Busy(text),
             _ => RpcError::Internal(text),
+        }
+    }
+
+    /// The error behind a fault of the session: one that came from the peer, or a local outcome.
+    pub(crate) fn from_fault(fault: &Fault) -> RpcError {
+        match fault.code {
+            Code::NotSent => RpcError::NotSent,
+            Code::MaybeRan => RpcError::MaybeRan,
+            Code::SessionLost => RpcError::SessionLost,
+            Code::Expired => RpcError::Expired,
+            code => {
+                let cause = codec::decode::<(u64, &str)>(&fault.data)
+                    .ok()
+                    .filter(|_| code == Code::Broken);
+                RpcError::from_wire(
+                    code,
+                    &fault.message,
+                    cause.map(|(code, text)| (Code::from_raw(code), text)),
+                )
+            }
+        }
+    }
+
+    /// As a fault of the session, to answer a call with.
+    pub(crate) fn to_fault(&self) -> Fault {
+        let (code, message) = self.to_wire();
+        let fault = Fault::new(code, &message);
+        match self.wire_cause() {
+            Some((cause, text)) => Fault::broken_by(&Fault::new(cause, &text)),
+            None => fault,
         }
     }
 
@@ -372,7 +414,10 @@ impl<E: AppError> CallFailure for CallError<E> {
             CallError::App(e) => {
                 let mut message = e.to_string();
                 cut(&mut message, MAX_MESSAGE);
-                Ok(AppFailure { message, data: codec::encode(&e)? })
+                Ok(AppFailure {
+                    message,
+                    data: codec::encode(&e)?,
+                })
             }
             CallError::RpcError(e) => Err(e),
         }

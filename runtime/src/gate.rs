@@ -69,13 +69,21 @@ struct Waiter {
 impl<T> Object<T> {
     /// An object with its gate.
     pub fn new(value: T) -> Arc<Object<T>> {
-        let state = State { value: Some(Arc::new(value)), chain: 0, crowd: None };
-        Arc::new(Object { kind: Kind::Gated(Mutex::new(state)) })
+        let state = State {
+            value: Some(Arc::new(value)),
+            chain: 0,
+            crowd: None,
+        };
+        Arc::new(Object {
+            kind: Kind::Gated(Mutex::new(state)),
+        })
     }
 
     /// An object of interfaces without `&mut self` methods: no lock at all.
     pub fn free(value: T) -> Arc<Object<T>> {
-        Arc::new(Object { kind: Kind::Free(value) })
+        Arc::new(Object {
+            kind: Kind::Free(value),
+        })
     }
 
     /// Enters for a `&self` method.
@@ -100,14 +108,23 @@ impl<T> Object<T> {
             Kind::Free(_) => None,
             Kind::Gated(gate) => Some(lock(gate).try_enter_read(cx.chain())?),
         };
-        Some(ReadGuard { object: self.clone(), value, chain: cx.chain() })
+        Some(ReadGuard {
+            object: self.clone(),
+            value,
+            chain: cx.chain(),
+        })
     }
 
     /// Enters for a `&mut self` method if that is possible at once. Never on a free object.
     pub fn try_write(self: &Arc<Self>, cx: &Cx) -> Option<WriteGuard<T>> {
-        let Kind::Gated(gate) = &self.kind else { return None };
+        let Kind::Gated(gate) = &self.kind else {
+            return None;
+        };
         let value = lock(gate).try_enter_write(cx.chain())?;
-        Some(WriteGuard { object: self.clone(), value: Some(value) })
+        Some(WriteGuard {
+            object: self.clone(),
+            value: Some(value),
+        })
     }
 }
 
@@ -120,11 +137,17 @@ fn lock<T>(gate: &Mutex<State<T>>) -> MutexGuard<'_, State<T>> {
 impl<T> State<T> {
     /// Readers inside, without those that were granted and have not come yet.
     fn readers(&self) -> usize {
-        self.value.as_ref().map_or(0, |value| Arc::strong_count(value) - 1)
+        self.value
+            .as_ref()
+            .map_or(0, |value| Arc::strong_count(value) - 1)
     }
 
     fn try_enter_read(&mut self, chain: u64) -> Option<Arc<T>> {
-        if self.crowd.as_ref().is_some_and(|c| c.granted_writer || !c.queue.is_empty()) {
+        if self
+            .crowd
+            .as_ref()
+            .is_some_and(|c| c.granted_writer || !c.queue.is_empty())
+        {
             return None;
         }
         let value = self.value.clone()?;
@@ -133,7 +156,10 @@ impl<T> State<T> {
     }
 
     fn try_enter_write(&mut self, chain: u64) -> Option<Arc<T>> {
-        let taken = self.crowd.as_ref().is_some_and(|c| c.granted_writer || c.granted_readers > 0 || !c.queue.is_empty());
+        let taken = self
+            .crowd
+            .as_ref()
+            .is_some_and(|c| c.granted_writer || c.granted_readers > 0 || !c.queue.is_empty());
         if taken || self.readers() > 0 {
             return None;
         }
@@ -143,17 +169,18 @@ impl<T> State<T> {
     }
 
     fn note_reader(&mut self, chain: u64) {
-        if chain == 0 {
-        } else if self.chain == 0 {
-            self.chain = chain;
-        } else {
-            self.crowd.get_or_insert_default().readers.push(chain);
+        match self.chain {
+            _ if chain == 0 => {}
+            0 => self.chain = chain,
+            _ => self.crowd.get_or_insert_default().readers.push(chain),
         }
     }
 
     fn forget_reader(&mut self, chain: u64) {
         if chain == 0 {
-        } else if self.chain == chain {
+            return;
+        }
+        if self.chain == chain {
             self.chain = 0;
         } else if let Some(crowd) = &mut self.crowd
             && let Some(at) = crowd.readers.iter().rposition(|c| *c == chain)
@@ -167,21 +194,30 @@ impl<T> State<T> {
         self.value.is_none() || self.crowd.as_ref().is_some_and(|c| c.granted_writer)
     }
 
+    /// For a chain that is not the writer's.
     fn chain_reads(&self, chain: u64) -> bool {
-        !self.writing() && (self.chain == chain || self.crowd.as_ref().is_some_and(|c| c.readers.contains(&chain)))
+        self.chain == chain
+            || self
+                .crowd
+                .as_ref()
+                .is_some_and(|c| c.readers.contains(&chain))
     }
 
     /// Grants whoever may enter now, in order. The wakers are to be called after unlocking.
     fn advance(&mut self) -> Wakers {
         let mut wakers = Wakers::default();
-        let mut readers = self.readers();
+        let inside = self.readers();
         while let Some(crowd) = &mut self.crowd {
-            let Some(front) = crowd.queue.front() else { break };
-            readers += crowd.granted_readers as usize;
-            if self.value.is_none() || crowd.granted_writer || (front.write && readers > 0) {
+            let Some(front) = crowd.queue.front() else {
+                break;
+            };
+            let reading = inside > 0 || crowd.granted_readers > 0;
+            if self.value.is_none() || crowd.granted_writer || (front.write && reading) {
                 break;
             }
-            let Some(waiter) = crowd.queue.pop_front() else { break };
+            let Some(waiter) = crowd.queue.pop_front() else {
+                break;
+            };
             wakers.push(waiter.waker);
             if waiter.write {
                 crowd.granted_writer = true;
@@ -198,7 +234,10 @@ impl<T> State<T> {
     /// Gives the crowd back once nobody needs it, so that an idle object is small.
     fn tidy(&mut self) {
         let idle = |c: &Crowd| {
-            c.queue.is_empty() && c.readers.is_empty() && c.granted_readers == 0 && !c.granted_writer
+            c.queue.is_empty()
+                && c.readers.is_empty()
+                && c.granted_readers == 0
+                && !c.granted_writer
         };
         if self.crowd.as_deref().is_some_and(idle) && self.value.is_some() && self.readers() == 0 {
             self.crowd = None;
@@ -212,7 +251,11 @@ struct Wakers(Option<Waker>, Vec<Waker>);
 
 impl Wakers {
     fn push(&mut self, waker: Waker) {
-        if self.0.is_none() { self.0 = Some(waker) } else { self.1.push(waker) }
+        if self.0.is_none() {
+            self.0 = Some(waker)
+        } else {
+            self.1.push(waker)
+        }
     }
 
     fn wake(self) {
@@ -231,20 +274,36 @@ struct Entry<T> {
 
 impl<T> Entry<T> {
     fn new(object: Arc<Object<T>>, cx: &Cx) -> Entry<T> {
-        Entry { object: Some(object), chain: cx.chain(), ticket: None, write: false }
+        Entry {
+            object: Some(object),
+            chain: cx.chain(),
+            ticket: None,
+            write: false,
+        }
     }
 
     /// The value, and the object for the guard.
-    fn poll_enter(&mut self, task: &mut Context<'_>, write: bool) -> Poll<Result<Entered<T>, RpcError>> {
+    fn poll_enter(
+        &mut self,
+        task: &mut Context<'_>,
+        write: bool,
+    ) -> Poll<Result<Entered<T>, RpcError>> {
         self.write = write;
         let polled = match self.object.as_deref().map(|o| &o.kind) {
-            None => return Poll::Ready(Err(RpcError::Internal("an entry was polled after it was done".to_owned()))),
+            None => {
+                return Poll::Ready(Err(RpcError::Internal(
+                    "an entry was polled after it was done".to_owned(),
+                )));
+            }
             Some(Kind::Free(_)) if write => Poll::Ready(Err(RpcError::Internal(
-                "an object without a gate was entered for `&mut self`; make it with `Object::new`".to_owned(),
+                "an object without a gate was entered for `&mut self`; make it with `Object::new`"
+                    .to_owned(),
             ))),
             Some(Kind::Free(_)) => Poll::Ready(Ok(None)),
             Some(Kind::Gated(gate)) => match self.ticket {
-                None => enter_or_queue(gate, self.chain, write, task, &mut self.ticket).map_ok(Some),
+                None => {
+                    enter_or_queue(gate, self.chain, write, task, &mut self.ticket).map_ok(Some)
+                }
                 Some(ticket) => match pick_up(gate, ticket, write, task) {
                     Some(value) => {
                         self.ticket = None;
@@ -261,7 +320,9 @@ impl<T> Entry<T> {
         match (value, self.object.take()) {
             (Ok(value), Some(object)) => Poll::Ready(Ok((object, value))),
             (Err(e), _) => Poll::Ready(Err(e)),
-            (Ok(_), None) => Poll::Ready(Err(RpcError::Internal("an entry lost its object".to_owned()))),
+            (Ok(_), None) => Poll::Ready(Err(RpcError::Internal(
+                "an entry lost its object".to_owned(),
+            ))),
         }
     }
 }
@@ -277,7 +338,11 @@ fn enter_or_queue<T>(
     ticket: &mut Option<u64>,
 ) -> Poll<Result<Arc<T>, RpcError>> {
     let mut state = lock(gate);
-    let entered = if write { state.try_enter_write(chain) } else { state.try_enter_read(chain) };
+    let entered = if write {
+        state.try_enter_write(chain)
+    } else {
+        state.try_enter_read(chain)
+    };
     if let Some(value) = entered {
         return Poll::Ready(Ok(value));
     }
@@ -299,14 +364,24 @@ fn enter_or_queue<T>(
     }
     let waker = task.waker().clone();
     let crowd = state.crowd.get_or_insert_default();
-    crowd.queue.push_back(Waiter { ticket: crowd.next_ticket, chain, write, waker });
+    crowd.queue.push_back(Waiter {
+        ticket: crowd.next_ticket,
+        chain,
+        write,
+        waker,
+    });
     *ticket = Some(crowd.next_ticket);
     crowd.next_ticket += 1;
     Poll::Pending
 }
 
 /// A later poll: the value if the ticket was granted, else the new waker is stored.
-fn pick_up<T>(gate: &Mutex<State<T>>, ticket: u64, write: bool, task: &mut Context<'_>) -> Option<Arc<T>> {
+fn pick_up<T>(
+    gate: &Mutex<State<T>>,
+    ticket: u64,
+    write: bool,
+    task: &mut Context<'_>,
+) -> Option<Arc<T>> {
     let mut state = lock(gate);
     let crowd = state.crowd.as_mut()?;
     if let Ok(at) = crowd.queue.binary_search_by_key(&ticket, |w| w.ticket) {
@@ -330,10 +405,16 @@ fn pick_up<T>(gate: &Mutex<State<T>>, ticket: u64, write: bool, task: &mut Conte
 /// A call that is given up while it waits leaves the queue; one that was granted hands the grant on.
 impl<T> Drop for Entry<T> {
     fn drop(&mut self) {
-        let (Some(ticket), Some(object)) = (self.ticket, &self.object) else { return };
-        let Kind::Gated(gate) = &object.kind else { return };
+        let (Some(ticket), Some(object)) = (self.ticket, &self.object) else {
+            return;
+        };
+        let Kind::Gated(gate) = &object.kind else {
+            return;
+        };
         let mut state = lock(gate);
-        let Some(crowd) = &mut state.crowd else { return };
+        let Some(crowd) = &mut state.crowd else {
+            return;
+        };
         let left = match crowd.queue.binary_search_by_key(&ticket, |w| w.ticket) {
             Ok(at) => crowd.queue.remove(at),
             Err(_) if self.write => {
@@ -363,7 +444,13 @@ impl<T> Future for Read<T> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
         let chain = self.0.chain;
-        self.0.poll_enter(task, false).map_ok(|(object, value)| ReadGuard { object, value, chain })
+        self.0
+            .poll_enter(task, false)
+            .map_ok(|(object, value)| ReadGuard {
+                object,
+                value,
+                chain,
+            })
     }
 }
 
@@ -375,7 +462,9 @@ impl<T> Future for Write<T> {
     type Output = Result<WriteGuard<T>, RpcError>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
-        self.0.poll_enter(task, true).map_ok(|(object, value)| WriteGuard { object, value })
+        self.0
+            .poll_enter(task, true)
+            .map_ok(|(object, value)| WriteGuard { object, value })
     }
 }
 
@@ -392,15 +481,20 @@ impl<T> Deref for ReadGuard<T> {
 
     fn deref(&self) -> &T {
         match (&self.value, &self.object.kind) {
-            (Some(value), _) | (None, Kind::Free(value)) => value,
-            (None, Kind::Gated(_)) => unreachable!("a reader of a gated object holds the value until it is dropped"),
+            (Some(value), _) => value,
+            (None, Kind::Free(value)) => value,
+            (None, Kind::Gated(_)) => {
+                unreachable!("a reader of a gated object holds the value until it is dropped")
+            }
         }
     }
 }
 
 impl<T> Drop for ReadGuard<T> {
     fn drop(&mut self) {
-        let (Kind::Gated(gate), Some(value)) = (&self.object.kind, self.value.take()) else { return };
+        let (Kind::Gated(gate), Some(value)) = (&self.object.kind, self.value.take()) else {
+            return;
+        };
         let mut state = lock(gate);
         // Never the last one: `State` holds one while readers are inside.
         drop(value);
@@ -424,19 +518,26 @@ impl<T> Deref for WriteGuard<T> {
     type Target = T;
 
     fn deref(&self) -> &T {
-        self.value.as_deref().expect("a writer holds the value until it is dropped")
+        self.value
+            .as_deref()
+            .expect("a writer holds the value until it is dropped")
     }
 }
 
 impl<T> DerefMut for WriteGuard<T> {
     fn deref_mut(&mut self) -> &mut T {
-        self.value.as_mut().and_then(Arc::get_mut).expect("a writer is alone with the value")
+        self.value
+            .as_mut()
+            .and_then(Arc::get_mut)
+            .expect("a writer is alone with the value")
     }
 }
 
 impl<T> Drop for WriteGuard<T> {
     fn drop(&mut self) {
-        let Kind::Gated(gate) = &self.object.kind else { return };
+        let Kind::Gated(gate) = &self.object.kind else {
+            return;
+        };
         let mut state = lock(gate);
         state.value = self.value.take();
         state.chain = 0;
@@ -456,7 +557,9 @@ impl<T> std::fmt::Debug for Object<T> {
             Kind::Gated(gate) => {
                 let state = lock(gate);
                 let waiting = state.crowd.as_ref().map_or(0, |c| c.queue.len());
-                s.field("readers", &state.readers()).field("writing", &state.writing()).field("waiting", &waiting)
+                s.field("readers", &state.readers())
+                    .field("writing", &state.writing())
+                    .field("waiting", &waiting)
             }
         };
         s.finish()

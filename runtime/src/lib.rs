@@ -1,1 +1,111 @@
-//! (to come)
+//! Hold an object on another machine and call it.
+//!
+//! An [`interface`] is a plain trait; the macro makes a handle of it, which is called as the object would be, wherever
+//! the object lives. [`serve`] serves a root object over a WebSocket, [`connect`] yields a handle to it; handles are
+//! arguments and results like any other value.
+//!
+//! ```
+//! use helve::prelude::*;
+//!
+//! #[interface]
+//! pub trait Counter {
+//!     /// Adds `n` and returns the sum.
+//!     async fn add(&mut self, n: u64) -> u64;
+//! }
+//!
+//! struct Count(u64);
+//!
+//! impl Counter for Count {
+//!     async fn add(&mut self, n: u64) -> u64 {
+//!         self.0 += n;
+//!         self.0
+//!     }
+//! }
+//!
+//! #[tokio::main(flavor = "current_thread")]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let server = helve::Server::builder().root(|_| async { Ok(CounterHandle::new(Count(40))) }).bind("ws://127.0.0.1:0").await?;
+//!     let url = server.url().to_owned();
+//!     tokio::spawn(server.run());
+//!
+//!     let counter: CounterHandle = helve::connect(url).await?;
+//!     assert_eq!(counter.add(2).await?, 42);
+//!     Ok(())
+//! }
+//! ```
+#![forbid(unsafe_code)]
+
+// Generated code names the crate `::helve`, also in this crate's own examples and tests.
+#[allow(unused_extern_crates)]
+extern crate self as helve;
+
+mod args;
+mod call;
+mod caps;
+mod client;
+mod codec;
+mod connection;
+pub mod context;
+mod dispatch;
+mod driver;
+pub mod error;
+pub mod gate;
+mod generated;
+mod handle;
+mod node;
+pub mod peer;
+mod server;
+mod stats;
+pub mod transport;
+
+pub use call::{Call, Receipt};
+pub use client::{Connect, ConnectError, Connection, connect, connect_over};
+pub use context::Cx;
+pub use error::{CallError, Ran, RpcError};
+pub use gate::Object;
+pub use handle::{Remote, Revoker, WeakHandle};
+pub use helve_handles::wire::Wire;
+pub use helve_macros::{Wire, interface};
+pub use helve_protocol::Limits;
+pub use peer::Peer;
+pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
+pub use stats::{State, Stats};
+
+/// What most programs need: `use helve::prelude::*;`.
+pub mod prelude {
+    pub use crate::handle::Remote as _;
+    pub use crate::{Call, CallError, Cx, Object, Peer, Receipt, RpcError, Wire, interface};
+}
+
+/// What generated code may name. Not public API.
+#[doc(hidden)]
+pub mod __rt {
+    pub use std::borrow::ToOwned;
+    pub use std::boxed::Box;
+    pub use std::clone::Clone;
+    pub use std::cmp::{Eq, PartialEq};
+    pub use std::convert::{From, Into};
+    pub use std::default::Default;
+    pub use std::fmt;
+    pub use std::future::Future;
+    pub use std::marker::{PhantomData, Send, Sized, Sync};
+    pub use std::option::Option::{self, None, Some};
+    pub use std::result::Result::{self, Err, Ok};
+    pub use std::string::String;
+    pub use std::sync::Arc;
+    pub use std::vec::Vec;
+
+    pub use helve_handles::lease::Lease;
+    pub use helve_handles::schema::*;
+    pub use helve_handles::wire::*;
+    pub use serde;
+
+    pub use crate::args::{Args, Put};
+    pub use crate::call::{Call, Local, Receipt};
+    pub use crate::context::Cx;
+    pub use crate::dispatch::Incoming;
+    pub use crate::error::{AppError, CallError, CallFailure, Outcome, RpcError};
+    pub use crate::gate::{Object, ReadGuard, WriteGuard};
+    pub use crate::generated::*;
+    pub use crate::handle::{Dispatch, Far, Near, Ref, Remote, Route};
+}

@@ -1,8 +1,10 @@
 //! Who is at the other end of a session. Handed to the root factory, and to handlers through `Cx`.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
+use crate::client::Connection;
+use crate::connection::Conn;
 use crate::error::RpcError;
 
 /// The other end of a session: where it connects from and who it proved to be. Cheap to clone.
@@ -15,6 +17,7 @@ struct Inner {
     addr: Option<SocketAddr>,
     token: Option<String>,
     principal: Option<Arc<str>>,
+    conn: OnceLock<Weak<Conn>>,
 }
 
 impl Peer {
@@ -25,7 +28,13 @@ impl Peer {
         token: Option<String>,
         principal: Option<Arc<str>>,
     ) -> Peer {
-        Peer(Arc::new(Inner { agent, addr, token, principal }))
+        Peer(Arc::new(Inner {
+            agent,
+            addr,
+            token,
+            principal,
+            conn: OnceLock::new(),
+        }))
     }
 
     /// What the peer calls itself, at most 64 bytes. Not proven by anything.
@@ -43,7 +52,20 @@ impl Peer {
     /// # Errors
     /// [`RpcError::Unauthenticated`] where it showed none, so that a root factory may write `peer.token()?`.
     pub fn token(&self) -> Result<&str, RpcError> {
-        self.0.token.as_deref().ok_or_else(|| RpcError::Unauthenticated("a token is needed".to_owned()))
+        self.0
+            .token
+            .as_deref()
+            .ok_or_else(|| RpcError::Unauthenticated("a token is needed".to_owned()))
+    }
+
+    pub(crate) fn set_connection(&self, conn: &Arc<Conn>) {
+        // Set once, before anybody else has the peer of a session that runs.
+        let _ = self.0.conn.set(Arc::downgrade(conn));
+    }
+
+    /// Its connection, from the moment that it was welcomed and as long as somebody holds on to it.
+    pub fn connection(&self) -> Option<Connection> {
+        self.0.conn.get()?.upgrade().map(Connection::new)
     }
 
     /// The name that the authentication hook gave it.

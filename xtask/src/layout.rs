@@ -146,7 +146,8 @@ fn dependencies_point_one_way(room: &str, manifest: &str) -> Findings {
     found
 }
 
-/// What a peer sends ends at worst in an error, so these two crates hold nothing that can be wrong about it.
+/// What a peer sends ends at worst in an error, so these two crates hold nothing that can be wrong about it. Clippy, which
+/// knows types, asks the same in .ci/run; this finds it without a build, and in code that is compiled out.
 fn peers_bytes_never_panic(source: &Source) -> Findings {
     let in_src = ["handles/src/", "protocol/src/"]
         .iter()
@@ -159,10 +160,19 @@ fn peers_bytes_never_panic(source: &Source) -> Findings {
         "panic!(",
         "unreachable!(",
     ];
+    // A method of ours may be called `expect`; the one that panics is given a text, which is blank here.
+    let takes_text = |line: usize| {
+        let code = source.code.lines().nth(line - 1).unwrap_or_default();
+        let mut given = code
+            .match_indices(".expect(")
+            .map(|(at, name)| &code[at + name.len()..]);
+        !code.contains(".expect(")
+            || given.any(|given| given.is_empty() || given.starts_with([' ', '&']))
+    };
     lines_with(
         source,
         &panics,
-        |_| in_src,
+        |line| in_src && takes_text(line),
         |panic| format!("`{panic})` can panic on what a peer sent; return an error"),
     )
 }

@@ -1,4 +1,5 @@
-//! `cargo xtask rules`: every sentence of docs/protocol.md that says MUST has an id, and a test that cites it in a comment.
+//! `cargo xtask rules`: every sentence of docs/protocol.md that says MUST has an id, and a test that cites it in a comment,
+//! or a golden vector that names it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -8,6 +9,9 @@ use crate::Problems;
 use crate::source::{self, Source};
 
 const BOOK: &str = "docs/protocol.md";
+
+/// Golden vectors: each names the rules it shows, and the tests that read them check that.
+const VECTORS: &str = "tests/vectors";
 
 /// A rule of the protocol, as the book states it: `- **R13.4** text`, with ` (later)` at its end while no code has it yet.
 #[derive(Debug, PartialEq)]
@@ -25,7 +29,10 @@ pub(crate) fn run(root: &Path, strict: bool) -> Problems {
         Err(error) => return vec![format!("{BOOK}: {error}")],
     };
     let (rules, mut problems) = read_rules(&book);
-    let cited = citations(&source::all(root));
+    let mut cited = citations(&source::all(root));
+    for (path, vectors) in source::files(root, VECTORS, ".json") {
+        cite_vectors(&path, &vectors, &mut cited);
+    }
 
     let (later, now): (Vec<&Rule>, Vec<&Rule>) = rules.iter().partition(|rule| rule.later);
     let uncited: Vec<&Rule> = now
@@ -134,6 +141,25 @@ fn citations(sources: &[Source]) -> BTreeMap<String, String> {
     cited
 }
 
+/// Adds the rules that vectors name, in `"rule": "E1.3"` or `"rules": ["E1.3", "S2.1"]`.
+fn cite_vectors(path: &str, vectors: &str, cited: &mut BTreeMap<String, String>) {
+    for (line, text) in (1..).zip(vectors.lines()) {
+        let one = text
+            .split("\"rule\":")
+            .skip(1)
+            .filter_map(|value| value.split('"').nth(1));
+        let several = text
+            .split("\"rules\":")
+            .skip(1)
+            .filter_map(|value| value.split(']').next());
+        for id in one.chain(several).flat_map(ids_in) {
+            cited
+                .entry(id.to_owned())
+                .or_insert_with(|| format!("{path}:{line}"));
+        }
+    }
+}
+
 /// Citations of rules that the book does not have, of the families (letters) it does have.
 fn unknown<'a>(rules: &[Rule], cited: &'a BTreeMap<String, String>) -> Vec<(&'a str, &'a str)> {
     let family = |id: &str| {
@@ -227,6 +253,15 @@ mod tests {
         ];
         let cited: Vec<String> = citations(&sources).into_keys().collect();
         assert_eq!(cited, ["R1.2", "R1.3"]);
+    }
+
+    #[test]
+    fn a_vector_cites_the_rules_it_names() {
+        let mut cited = BTreeMap::new();
+        let vectors = "{\"name\": \"R9.9\", \"rule\": \"E1.3\"},\n{\"rules\": [\"R1.1\", \"S2.1\"], \"hex\": \"R8.8\"}\n";
+        cite_vectors("tests/vectors/x.json", vectors, &mut cited);
+        let cited: Vec<&str> = cited.keys().map(String::as_str).collect();
+        assert_eq!(cited, ["E1.3", "R1.1", "S2.1"]);
     }
 
     #[test]

@@ -18,10 +18,13 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Splits `text`. A file below a folder named `tests` is a test from its first line to its last.
+    /// Splits `text`. A file below a folder named `tests`, or named `tests.rs`, is a test from its first line to its last.
     pub(crate) fn new(path: &str, text: &str) -> Source {
         let (code, comments) = split(text);
-        let whole = path.split('/').any(|part| part == "tests") || code.contains("#![cfg(test)]");
+        let whole = path
+            .split('/')
+            .any(|part| matches!(part, "tests" | "tests.rs"))
+            || code.contains("#![cfg(test)]");
         let in_test = if whole {
             vec![true; text.lines().count()]
         } else {
@@ -75,11 +78,19 @@ impl Source {
 
 /// Reads every Rust file below `root` that is part of the project, in order of path.
 pub(crate) fn all(root: &Path) -> Vec<Source> {
+    files(root, "", ".rs")
+        .iter()
+        .map(|(path, text)| Source::new(path, text))
+        .collect()
+}
+
+/// Reads the files below the folder `root/below` whose names end in `end`; each with its path below `root`.
+pub(crate) fn files(root: &Path, below: &str, end: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    walk(root, "", &mut |path| {
-        if path.ends_with(".rs") {
+    walk(root, below, &mut |path| {
+        if path.ends_with(end) {
             match fs::read_to_string(root.join(path)) {
-                Ok(text) => found.push(Source::new(path, &text)),
+                Ok(text) => found.push((path.to_owned(), text)),
                 Err(error) => eprintln!("xtask: cannot read {path}: {error}"),
             }
         }
@@ -311,6 +322,7 @@ mod tests {
     #[test]
     fn a_file_below_a_tests_folder_is_all_test() {
         assert!(Source::new("a/tests/x.rs", "fn f() {}").is_test(1));
+        assert!(Source::new("a/src/x/tests.rs", "fn f() {}").is_test(1));
         assert!(!Source::new("a/src/tests_of.rs", "fn f() {}").is_test(1));
     }
 

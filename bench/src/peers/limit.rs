@@ -21,13 +21,13 @@ use crate::cases::Work;
 use crate::meter::{Bytes, Counters, Metered};
 
 /// Asks for no reply.
-const ONEWAY: u32 = 1 << 31;
+pub(super) const ONEWAY: u32 = 1 << 31;
 
 /// A sender of one-way messages flushes after so many.
 const FLUSH: u64 = 1024;
 
 /// Calls in a chain.
-const CHAIN: u64 = 8;
+pub(super) const CHAIN: u64 = 8;
 
 /// The peer's name as a type.
 pub(crate) struct Limit;
@@ -99,7 +99,7 @@ fn fields(bytes: &[u8]) -> Option<[u32; 3]> {
 }
 
 /// The next message if one is there now; does not wait.
-async fn ready<S: AsyncRead + AsyncWrite + Unpin>(
+pub(super) async fn ready<S: AsyncRead + AsyncWrite + Unpin>(
     socket: &mut WebSocketStream<S>,
 ) -> Result<Option<Message>, Error> {
     let next = std::future::poll_fn(|cx| match Pin::new(&mut *socket).poll_next(cx) {
@@ -120,8 +120,8 @@ fn ended(next: Option<Result<Message, Error>>) -> Result<Option<Message>, Error>
 
 /// The client's end.
 pub(crate) struct LimitClient {
-    socket: WebSocketStream<Metered<TcpStream>>,
-    counters: Arc<Counters>,
+    pub(super) socket: WebSocketStream<Metered<TcpStream>>,
+    pub(super) counters: Arc<Counters>,
 }
 
 impl Client for LimitClient {
@@ -144,7 +144,7 @@ impl LimitClient {
     async fn calls(&mut self, count: u64, in_flight: u64) -> Measured<()> {
         let mut sent = 0;
         while sent < count.min(in_flight) {
-            self.request(sent, 0).await?;
+            self.socket.feed(request(sent, 0)).await?;
             sent += 1;
         }
         self.socket.flush().await?;
@@ -158,7 +158,7 @@ impl LimitClient {
                 check(&reply)?;
                 received += 1;
                 if sent < count {
-                    self.request(sent, 0).await?;
+                    self.socket.feed(request(sent, 0)).await?;
                     sent += 1;
                 }
                 next = if received < count {
@@ -175,27 +175,25 @@ impl LimitClient {
     /// Sends without replies, then makes one call: its reply says that all before it were handled.
     async fn oneway(&mut self, count: u64) -> Measured<()> {
         for sent in 0..count {
-            self.request(sent, ONEWAY).await?;
+            self.socket.feed(request(sent, ONEWAY)).await?;
             if sent % FLUSH == FLUSH - 1 {
                 self.socket.flush().await?;
             }
         }
         self.calls(1, 1).await
     }
-
-    async fn request(&mut self, id: u64, flags: u32) -> Result<(), Error> {
-        let id = (id as u32 & !ONEWAY) | flags;
-        let mut bytes = [0; 12];
-        for (field, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip([id, 2, 3]) {
-            *field = value.to_le_bytes();
-        }
-        self.socket
-            .feed(Message::Binary(Payload::copy_from_slice(&bytes)))
-            .await
-    }
 }
 
-fn check(reply: &Message) -> Measured<()> {
+pub(super) fn request(id: u64, flags: u32) -> Message {
+    let id = (id as u32 & !ONEWAY) | flags;
+    let mut bytes = [0; 12];
+    for (field, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip([id, 2, 3]) {
+        *field = value.to_le_bytes();
+    }
+    Message::Binary(Payload::copy_from_slice(&bytes))
+}
+
+pub(super) fn check(reply: &Message) -> Measured<()> {
     match reply {
         Message::Binary(sum) if **sum == 5u32.to_le_bytes() => Ok(()),
         other => Err(format!("2 + 3 came back as {other:?}").into()),

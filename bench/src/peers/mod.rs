@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::cases::Work;
 use crate::meter::Bytes;
 
+pub(crate) mod callers;
 pub(crate) mod limit;
 
 /// An outcome of a measurement; an error ends the run.
@@ -15,15 +16,18 @@ pub(crate) type Measured<T> = Result<T, Box<dyn Error>>;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum PeerName {
     Limit,
+    Callers,
 }
 
 impl PeerName {
-    /// All of them; ratios are to the first.
-    pub(crate) const ALL: &[PeerName] = &[PeerName::Limit];
+    pub(crate) const ALL: &[PeerName] = &[PeerName::Limit, PeerName::Callers];
+    /// Measured unless others are asked for.
+    pub(crate) const DEFAULT: &[PeerName] = &[PeerName::Limit];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             PeerName::Limit => "limit",
+            PeerName::Callers => "callers",
         }
     }
 }

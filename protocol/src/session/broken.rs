@@ -75,9 +75,11 @@ impl<O: Object> Session<O> {
         let watchers = std::mem::take(&mut rare.watchers);
         let awaited_by = std::mem::take(&mut rare.awaited_by);
         self.wakes.extend(watchers);
-        for id in awaited_by {
-            self.release(key);
-            self.fail_open(IncomingId::call(id), Fault::broken_by(&fault));
+        for id in awaited_by.into_iter().map(IncomingId::call) {
+            if self.settles(id, Some(key)) {
+                self.release(key);
+                self.fail_open(id, Fault::broken_by(&fault));
+            }
         }
         if let Some(k) = self.exports.name_of(&Hosted::Forward(key)) {
             for target in self.live_names(k) {

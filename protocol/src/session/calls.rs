@@ -6,7 +6,7 @@ use bytes::Bytes;
 use helve_handles::{Descriptor, Target};
 
 use super::caps::{Cap, Received};
-use super::incoming::IncomingId;
+use super::incoming::{IncomingId, Place};
 use super::permits::{DEPTHS, charge};
 use super::tables::{Import, Name, Standing};
 use super::{ImportKey, Object, Session, Time};
@@ -18,6 +18,9 @@ use crate::{Code, Violation};
 
 /// The longest payload that goes in one frame. Longer ones need transfers (R18), which come with a later version.
 const PAYLOAD_MAX: usize = 65_536;
+
+/// A longer trace context is not sent: the rest of a frame has 4,096 bytes (E2.5).
+const TRACE_MAX: usize = 1024;
 
 slotmap::new_key_type! {
     /// Names a call that waits to be numbered.
@@ -107,6 +110,16 @@ pub(super) struct Waiting<O> {
     depth: u8,
     chain: Option<u64>,
     trace: Box<str>,
+}
+
+impl<O: Clone> Waiting<O> {
+    /// Our own objects among its arguments.
+    pub(super) fn own(&self) -> impl Iterator<Item = O> {
+        self.caps.iter().filter_map(|cap| match cap {
+            Cap::Given(o) | Cap::Lent(o) => Some(o.clone()),
+            Cap::Import(_) | Cap::Opened(_) => None,
+        })
+    }
 }
 
 /// What became of a call that waited, until its task asks.
@@ -203,7 +216,9 @@ impl<O: Object> Session<O> {
         }
         let depth = usize::from(out.depth);
         let unsent = import.name == Name::UNSENT || out.caps.iter().any(|cap| self.is_unsent(cap));
-        let Some(line) = self.lines.get(self.lane(depth)) else {
+        let lane = self.lane(depth);
+        self.skip_taken_out(lane);
+        let Some(line) = self.lines.get(lane) else {
             return Err(Fault::new(
                 Code::Exhausted,
                 "calls made inside calls are nested over 15 deep",
@@ -237,7 +252,6 @@ impl<O: Object> Session<O> {
         };
         self.waiting_bytes += waiting.args.len();
         let key = self.waiting.insert(Box::new(waiting));
-        let lane = self.lane(depth);
         if let Some(line) = self.lines.get_mut(lane) {
             line.waiting.push_back(key);
         }
@@ -253,7 +267,20 @@ impl<O: Object> Session<O> {
         }
     }
 
-    fn is_unsent(&self, cap: &Cap<O>) -> bool {
+    /// Forgets what was taken out at the front of a line, so that nobody waits behind it.
+    fn skip_taken_out(&mut self, lane: usize) {
+        let Some(line) = self.lines.get_mut(lane) else {
+            return;
+        };
+        while let Some(key) = line.waiting.front() {
+            if self.waiting.contains_key(*key) {
+                return;
+            }
+            line.waiting.pop_front();
+        }
+    }
+
+    pub(super) fn is_unsent(&self, cap: &Cap<O>) -> bool {
         matches!(cap, Cap::Import(key) if self.imports.entries.get(*key).is_some_and(|import| import.name == Name::UNSENT))
     }
 
@@ -295,7 +322,11 @@ impl<O: Object> Session<O> {
             deadline,
             depth: out.depth,
             chain: out.chain,
-            trace: out.trace,
+            trace: if out.trace.len() > TRACE_MAX {
+                ""
+            } else {
+                out.trace
+            },
         };
         let seq = self.number(|buf| {
             frame::write_call(
@@ -317,6 +348,9 @@ impl<O: Object> Session<O> {
                 self.relay_told(incoming);
             }
             return Ok(seq);
+        }
+        if let Asker::Relay(incoming) | Asker::RelayOpen(incoming, _) = &asker {
+            self.set_place(*incoming, Place::Relayed(CallKey::Sent(id)));
         }
         if let Asker::Open(key) | Asker::RelayOpen(_, key) = &asker
             && let Some(import) = self.imports.entries.get_mut(*key)
@@ -413,18 +447,13 @@ impl<O: Object> Session<O> {
     /// A deeper call names the handle of an OPEN that still waits in a shallower line: that OPEN goes under the deeper
     /// call's grant, else a deeper call would wait for a shallower one (protocol section 7).
     fn bring_forward(&mut self, lane: usize, key: WaitKey, import: ImportKey) -> Step {
-        let opens = |w: &Waiting<O>| matches!(w.asker, Asker::Open(k) | Asker::RelayOpen(_, k) if k == import);
-        let Some(open) = self
-            .waiting
-            .iter()
-            .find(|(_, w)| opens(w))
-            .map(|(key, _)| key)
-        else {
+        let Some(open) = self.who_opens(import) else {
             self.pop(lane);
-            let fault = Fault::new(
-                Code::Cancelled,
-                "the call that opens the handle was cancelled before it was sent",
-            );
+            let cause = self.imports.entries.get(import).and_then(Import::fault);
+            let fault = match cause {
+                Some(fault) if fault.code != Code::NotSent => Fault::broken_by(&fault),
+                _ => never_opened(),
+            };
             self.fail_waiting(key, fault);
             return Step::Moved;
         };
@@ -482,7 +511,7 @@ impl<O: Object> Session<O> {
         };
         let tell = kind == CallKind::Tell;
         let result = self.emit(kind, &out, asker);
-        self.release_named(to, &caps);
+        self.release_named(to, caps);
         match result {
             Ok(n) if watched => {
                 self.settle_waiting(key, Waited::Numbered(n), tell.then_some(waker).flatten())
@@ -499,11 +528,13 @@ impl<O: Object> Session<O> {
         self.wakes.extend(waker);
     }
 
-    fn release_named(&mut self, to: ImportKey, caps: &[Cap<O>]) {
+    fn release_named(&mut self, to: ImportKey, caps: Vec<Cap<O>>) {
         self.release(to);
         for cap in caps {
-            if let Cap::Import(key) = cap {
-                self.release(*key);
+            match cap {
+                Cap::Import(key) => self.release(key),
+                Cap::Given(o) | Cap::Lent(o) => self.garbage.push(o),
+                Cap::Opened(_) => {}
             }
         }
     }
@@ -514,7 +545,7 @@ impl<O: Object> Session<O> {
             return;
         };
         self.waiting_bytes -= waiting.args.len();
-        self.release_named(waiting.to, &waiting.caps);
+        self.release_named(waiting.to, waiting.caps);
         match waiting.asker {
             Asker::Task(waker) => self.settle_waiting(key, Waited::Failed(fault), waker),
             asker => self.fail_asker(asker, fault),
@@ -659,10 +690,8 @@ impl<O: Object> Session<O> {
                     if let Some(waiting) = self.waiting.get_mut(wait) {
                         waiting.asker = Asker::Nobody;
                     }
-                    self.fail_waiting(
-                        wait,
-                        Fault::new(Code::NotSent, "cancelled before it was sent"),
-                    );
+                    self.fail_waiting(wait, not_sent());
+                    self.pump_lines();
                     return;
                 }
             },
@@ -680,6 +709,37 @@ impl<O: Object> Session<O> {
         }
         call.asker = Asker::Nobody;
         self.cancel_sent(id);
+    }
+
+    /// Gives up an OPEN of ours that has no answer (R21): one that was not numbered never goes, and the reference
+    /// breaks; for the others CANCEL goes. The reference stays the caller's, to be released as ever.
+    pub fn cancel_open(&mut self, key: ImportKey) {
+        let Some(import) = self.imports.entries.get(key) else {
+            return;
+        };
+        match import.name.target().and_then(Target::as_open) {
+            Some(c) => self.cancel_sent(c),
+            None if import.name == Name::UNSENT => {
+                self.cancel_unsent(key, never_opened());
+                self.pump_lines();
+            }
+            None => {}
+        }
+    }
+
+    /// Takes the OPEN out that would settle this import.
+    pub(super) fn cancel_unsent(&mut self, key: ImportKey, fault: Fault) {
+        if let Some(wait) = self.who_opens(key) {
+            self.fail_waiting(wait, fault);
+        }
+    }
+
+    fn who_opens(&self, import: ImportKey) -> Option<WaitKey> {
+        let opens = |w: &Waiting<O>| matches!(w.asker, Asker::Open(k) | Asker::RelayOpen(_, k) if k == import);
+        self.waiting
+            .iter()
+            .find(|(_, w)| opens(w))
+            .map(|(key, _)| key)
     }
 
     pub(super) fn cancel_sent(&mut self, id: u64) {
@@ -831,6 +891,18 @@ impl<O: Object> Session<O> {
             Err(over)
         }
     }
+}
+
+fn not_sent() -> Fault {
+    Fault::new(Code::NotSent, "cancelled before it was sent")
+}
+
+/// What befalls calls on an OPEN that was cancelled before it was numbered (R2.8).
+pub(super) fn never_opened() -> Fault {
+    Fault::new(
+        Code::Cancelled,
+        "the call that opens the handle was cancelled before it was sent",
+    )
 }
 
 /// Whether a line got on.

@@ -2,7 +2,8 @@
 
 use helve_handles::{Descriptor, Tag, Target};
 
-use super::tables::{Hosted, Import, Outcome, Standing};
+use super::calls::never_opened;
+use super::tables::{Hosted, Import, Outcome, Settled, Standing};
 use super::{ImportKey, Object, Session};
 use crate::fault::Fault;
 use crate::mutation::mutant;
@@ -184,6 +185,9 @@ impl<O: Object> Session<O> {
                     lent: false,
                 },
                 (Tag::Mine, k) => self.take_mine(k),
+                (Tag::Lent, _) if self.imports.len() >= self.config.ours.table as usize => {
+                    Received::Broken(table_full())
+                }
                 (Tag::Lent, k) => {
                     let mut import = Import::new(Target::host(k).into(), Standing::Settled);
                     import.lent = true;
@@ -231,10 +235,7 @@ impl<O: Object> Session<O> {
         }
         if self.imports.len() >= self.config.ours.table as usize {
             self.owe_release(Target::host(k), 1);
-            return Received::Broken(Fault::new(
-                Code::Exhausted,
-                "the handle table is full: drop handles, or raise the `table` limit",
-            ));
+            return Received::Broken(table_full());
         }
         let mut import = Import::new(Target::host(k).into(), Standing::Settled);
         import.receipts = 1;
@@ -256,12 +257,37 @@ impl<O: Object> Session<O> {
             .get(k)
             .map(|export| export.what.clone())
         {
-            Some(Hosted::Object(o)) => Ok(Received::Object(o)),
-            Some(Hosted::Forward(key)) => {
-                self.retain(key);
-                Ok(Received::Import { key, lent: false })
-            }
+            Some(what) => Ok(self.deliver(what)),
             None => self.take_unknown(),
+        }
+    }
+
+    /// What the application gets for something that we host: our own objects as themselves, also where the way to them
+    /// leads through the peer (R8).
+    pub(super) fn deliver(&mut self, what: Hosted<O>) -> Received<O> {
+        let key = match what {
+            Hosted::Object(o) => return Received::Object(o),
+            Hosted::Forward(key) => key,
+        };
+        if let Some(o) = self.own_object(key) {
+            return Received::Object(o);
+        }
+        self.retain(key);
+        Received::Import { key, lent: false }
+    }
+
+    /// Our own object, if that is what this import leads to.
+    pub(super) fn own_object(&self, key: ImportKey) -> Option<O> {
+        let Settled::Own(own) = self.imports.entries.get(key)?.identity()? else {
+            return None;
+        };
+        if let Some(root) = self.exports.root.as_ref().filter(|root| root.key() == own) {
+            return Some(root.clone());
+        }
+        let k = *self.exports.objects.get(&own)?;
+        match &self.exports.by_name.get(k)?.what {
+            Hosted::Object(o) => Some(o.clone()),
+            Hosted::Forward(_) => None,
         }
     }
 
@@ -275,6 +301,9 @@ impl<O: Object> Session<O> {
 
     /// One more local reference to an import.
     pub fn retain(&mut self, key: ImportKey) {
+        if key == self.imports.root {
+            return;
+        }
         if let Some(import) = self.imports.entries.get_mut(key) {
             import.locals += 1;
         }
@@ -299,7 +328,8 @@ impl<O: Object> Session<O> {
             return;
         }
         let Some(target) = import.name.target() else {
-            return;
+            // Nobody wants what this OPEN would lead to, and it was not numbered (R21.2).
+            return self.cancel_unsent(key, never_opened());
         };
         match (target.as_open(), target.as_host()) {
             (Some(c), _) => {
@@ -330,4 +360,11 @@ impl<O: Object> Session<O> {
             }
         }
     }
+}
+
+pub(super) fn table_full() -> Fault {
+    Fault::new(
+        Code::Exhausted,
+        "the handle table is full: drop handles, or raise the `table` limit",
+    )
 }

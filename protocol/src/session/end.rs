@@ -26,6 +26,7 @@ impl<O: Object> Session<O> {
         self.ended = Some(cause);
         let lost = self.lost();
         for (key, waiting) in self.waiting.drain() {
+            self.garbage.extend(waiting.own());
             if let Asker::Task(waker) = waiting.asker {
                 self.waited.insert(
                     key,

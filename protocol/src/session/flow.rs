@@ -7,7 +7,7 @@ use bytes::Bytes;
 use helve_handles::Target;
 
 use super::permits::DEPTHS;
-use super::{Object, Session, Time};
+use super::{Object, Role, Session, Time};
 use crate::Violation;
 use crate::batch::{BatchWriter, Parsed};
 use crate::frame;
@@ -87,6 +87,14 @@ impl Default for Flow {
 }
 
 impl Flow {
+    /// The state at the start. A client sends a batch at once, even an empty one (S7 needs it).
+    pub(super) fn new(role: Role) -> Flow {
+        Flow {
+            ack_now: role == Role::Client,
+            ..Flow::default()
+        }
+    }
+
     /// How many frames of a batch were taken before (S2). A gap cannot be healed without resume.
     pub(super) fn expect(&self, parsed: &Parsed) -> Result<usize, Violation> {
         if parsed.frames.is_empty() {
@@ -190,16 +198,6 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// Appends frames that were written elsewhere, `ends` telling where each one ends.
-    pub(super) fn post_all(&mut self, frames: &[u8], ends: impl Iterator<Item = usize>) {
-        let mut start = 0;
-        for end in ends {
-            let part = frames.get(start..end).unwrap_or_default();
-            self.post(|buf| buf.extend_from_slice(part));
-            start = end;
-        }
-    }
-
     /// Whether replies pile up so far that no new work should start (S5).
     pub(super) fn is_clogged(&self) -> bool {
         self.flow.backlog_bytes > BACKLOG_STOP
@@ -266,6 +264,23 @@ impl<O: Object> Session<O> {
         false
     }
 
+    /// How many frames of the peer's were accepted.
+    pub fn received(&self) -> u64 {
+        self.flow.received
+    }
+
+    /// How many frames of ours were handed out to be sent.
+    pub fn sent(&self) -> u64 {
+        self.flow.first - 1
+    }
+
+    /// Whether all that was said is acknowledged; until then the task is woken when it may be, and the ack is asked for.
+    pub fn poll_drained(&mut self, waker: &Waker) -> bool {
+        let last = self.flow.next - 1;
+        let waits = !self.flow.releases.is_empty() || !self.flow.backlog.is_empty();
+        !waits && (last <= self.flow.acked || self.poll_acked(last, waker))
+    }
+
     /// Moves on whatever waits for room, a permit or a slot.
     pub(super) fn pump(&mut self) {
         while !self.flow.backlog.is_empty() && self.flow.room(self.config.replay) {
@@ -308,9 +323,12 @@ impl<O: Object> Session<O> {
         let flow = &self.flow;
         !flow.out.is_empty()
             || !flow.sealed.is_empty()
-            || !flow.releases.is_empty()
+            || !flow.releases.is_empty() && self.has_room()
             || flow.ask
             || flow.ack_now
+            || flow.owed_frames >= ACK_FRAMES
+            || flow.owed_bytes >= ACK_BYTES
+            || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES)
     }
 
     /// How many frames stand in the batch being gathered.
@@ -327,8 +345,13 @@ impl<O: Object> Session<O> {
             return None;
         }
         self.post_releases();
+        if self.flow.owed_since.is_none() && self.tell_credit.iter().any(|owed| *owed > 0) {
+            self.flow.owe(self.now);
+        }
         let due = self.ack_is_due();
-        if due || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES) {
+        // Credit rides on whatever goes: the timer that would bring it back is set off by any batch.
+        let goes = due || !self.flow.out.is_empty();
+        if goes || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES) {
             self.post_credits();
         }
         if let Some(message) = self.flow.sealed.pop_front() {

@@ -135,20 +135,6 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// The local object that a shortened path would reach. Only the mutation `shorten` asks.
-    pub(super) fn own_object(&self, key: ImportKey) -> Option<O> {
-        let Some(super::Settled::Own(own)) = self.identity(key) else {
-            return None;
-        };
-        self.exports
-            .by_name
-            .iter()
-            .find_map(|(_, export)| match &export.what {
-                Hosted::Object(o) if o.key() == own => Some(o.clone()),
-                _ => None,
-            })
-    }
-
     /// Delivers a call past its path: the bug that the mutation `shorten` seeds.
     pub(super) fn call_shortened(
         &mut self,

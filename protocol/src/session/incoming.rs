@@ -1,10 +1,10 @@
 //! The peer's calls: accepted, held, queued, started, answered (R10, R11, R13, R21).
 
 use bytes::Bytes;
-use helve_handles::Target;
+use helve_handles::{Tag, Target};
 
 use super::calls::CallKey;
-use super::caps::{Cap, Received};
+use super::caps::{Cap, Received, table_full};
 use super::permits::{Grant, charge};
 use super::tables::{Hosted, Opened, Outcome, Standing};
 use super::{Event, ImportKey, Invocation, Object, Session};
@@ -15,7 +15,7 @@ use crate::frame::{self, CallFrame, CallKind, Payload};
 use crate::mutation::mutant;
 use crate::{Code, Violation};
 
-/// A call id rises by at most this (I1.4).
+/// A call id rises by at most this (I1.2).
 const ID_STEP: u64 = 1 << 20;
 /// A deadline is at most an hour (R21).
 const DEADLINE_MS: u64 = 3_600_000;
@@ -68,8 +68,9 @@ pub(super) enum Place {
     Running,
     /// Reflected to the peer, as this call of ours (R6).
     Relayed(CallKey),
-    /// An OPEN whose handler answered with a reference that is not settled (R5).
-    Settling,
+    /// An OPEN whose handler answered with a reference that is not settled (R5): the import, of which it holds one
+    /// reference, or an OPEN of the peer's own.
+    Settling(Option<ImportKey>),
     /// A `flush()` that waits for earlier TELLs (R12).
     Flushing,
 }
@@ -125,7 +126,7 @@ impl<O: Object> Session<O> {
         if counts {
             if call.id <= self.last_id || call.id - self.last_id > ID_STEP {
                 return Err(Violation {
-                    rule: "I1.4",
+                    rule: "I1.2",
                     what: "a call id that goes back, or rises by over 2^20",
                 });
             }
@@ -135,7 +136,7 @@ impl<O: Object> Session<O> {
         let lane = self.lane(depth);
         let grant = Grant::of(&self.config.ours, lane);
         let over = Violation {
-            rule: "R13.10",
+            rule: "R13.13",
             what: "more calls or bytes than were granted",
         };
         let charged = self.charged.get_mut(lane).ok_or(over)?;
@@ -193,8 +194,12 @@ impl<O: Object> Session<O> {
                 return Ok(());
             }
         }
-        let over = invocation.caps.iter().find_map(|cap| match cap {
-            Received::Broken(fault) if fault.code == Code::Exhausted => Some(fault.clone()),
+        // One that brings more than our table holds is refused whole (R14).
+        let brought = parsed.caps_of(call.caps).iter().zip(&invocation.caps);
+        let over = brought.into_iter().find_map(|(cap, taken)| match taken {
+            Received::Broken(fault) if matches!(cap.tag(), Tag::Mine | Tag::Lent) => {
+                Some(fault.clone())
+            }
             _ => None,
         });
         match over {
@@ -212,7 +217,7 @@ impl<O: Object> Session<O> {
         );
         if self.opened.len() > table + self.config.pending as usize {
             return Err(Violation {
-                rule: "R14.3",
+                rule: "R14.1",
                 what: "OPENs above the table limit, none of them released",
             });
         }
@@ -222,12 +227,7 @@ impl<O: Object> Session<O> {
                 "too many OPENs wait for their answer: await some of them",
             )));
         }
-        Ok((entries > table).then(|| {
-            Fault::new(
-                Code::Exhausted,
-                "the handle table is full: drop handles, or raise the `table` limit",
-            )
-        }))
+        Ok((entries > table).then(table_full))
     }
 
     /// Brings a call to what its target names.
@@ -349,25 +349,40 @@ impl<O: Object> Session<O> {
     ///
     /// A reply that cannot be sent (too long, over a quota, an expired handle in it) goes as an ERR instead.
     pub fn respond(&mut self, id: IncomingId, reply: Reply<'_, O>) {
-        let Some(call) = self.in_call(id) else { return };
+        let Some(call) = self.in_call(id) else {
+            if let Reply::Handle(Cap::Given(o) | Cap::Lent(o)) = reply {
+                self.garbage.push(o);
+            }
+            return;
+        };
         let (kind, place, shallow) = (call.kind, call.place, call.depth == 0);
         let lent = std::mem::take(&mut call.lent);
         if place == Place::Running && shallow {
             self.running = self.running.saturating_sub(1);
         }
         // R3: dead before RET is queued.
-        if !lent.is_empty() {
+        let lends = !lent.is_empty();
+        if lends {
             self.expire(&lent);
         }
         match (kind, reply) {
             (CallKind::Tell, reply) => {
-                if let Reply::Fault(fault) = reply {
-                    self.keep_tell_error(id, fault);
+                match reply {
+                    Reply::Fault(fault) => self.keep_tell_error(id, fault),
+                    Reply::Handle(Cap::Given(o) | Cap::Lent(o)) => self.garbage.push(o),
+                    Reply::Handle(_) | Reply::Value(..) => {}
                 }
                 self.finish_tell(id);
             }
             (CallKind::Call, Reply::Value(value, caps)) => self.respond_value(id, value, caps),
-            (CallKind::Call, Reply::Handle(cap)) => self.respond_value(id, &[0xd4, 1, 0], &[cap]),
+            (CallKind::Call, Reply::Handle(cap)) => {
+                let caps = [cap];
+                self.respond_value(id, &[0xd4, 1, 0], &caps);
+                let [cap] = caps;
+                if let Cap::Given(o) | Cap::Lent(o) = cap {
+                    self.garbage.push(o);
+                }
+            }
             (CallKind::Call, Reply::Fault(fault)) => self.respond_fault(id, fault),
             (CallKind::Open, Reply::Handle(cap)) => self.settle_open(id, cap),
             (CallKind::Open, Reply::Value(..)) => {
@@ -380,6 +395,31 @@ impl<O: Object> Session<O> {
                 );
             }
             (CallKind::Open, Reply::Fault(fault)) => self.fail_open(id, fault),
+        }
+        if !self.queued.is_empty() {
+            self.start_queued();
+        }
+        if lends && !self.waiting.is_empty() {
+            self.pump_lines();
+        }
+    }
+
+    /// Answers many calls at once, with RETs that were written elsewhere: `frames` holds them back to back, `done` says
+    /// for each call where its frame ends. None of these calls brought references.
+    pub fn respond_written(&mut self, frames: &[u8], done: &[(IncomingId, u32)]) {
+        let mut start = 0;
+        for (id, end) in done {
+            let Some(call) = self.in_call(*id) else {
+                start = *end as usize;
+                continue;
+            };
+            let shallow = call.place == Place::Running && call.depth == 0;
+            self.running -= u32::from(shallow).min(self.running);
+            if self.finish(*id).is_some() {
+                let frame = frames.get(start..*end as usize).unwrap_or_default();
+                self.post(|buf| buf.extend_from_slice(frame));
+            }
+            start = *end as usize;
         }
         if !self.queued.is_empty() {
             self.start_queued();
@@ -402,6 +442,14 @@ impl<O: Object> Session<O> {
             }
             return;
         }
+        if caps.iter().any(|cap| self.is_unsent(cap)) {
+            // It has no name yet, and a RET waits for no permit.
+            let fault = Fault::new(
+                Code::Unavailable,
+                "a handle in the result waits to be opened: await it first",
+            );
+            return self.respond_fault(id, fault);
+        }
         if let Err(fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
             return self.respond_fault(id, fault);
         }
@@ -417,15 +465,13 @@ impl<O: Object> Session<O> {
         if self.exports.by_name.len() + self.opened.len() + caps.len()
             > self.config.ours.table as usize
         {
-            return Err(Fault::new(
-                Code::Exhausted,
-                "the handle table is full: drop handles, or raise the `table` limit",
-            ));
+            return Err(table_full());
         }
         Ok(())
     }
 
     fn respond_fault(&mut self, id: IncomingId, fault: Fault) {
+        let fault = to_send(fault);
         if mutant!("cancel_mute") && fault.code == Code::Cancelled {
             self.finish(id);
             return;
@@ -536,7 +582,13 @@ impl<O: Object> Session<O> {
         match place {
             Place::Running => self.events.push_back(Event::Stop(id)),
             Place::Relayed(key) => self.cancel_relayed(key),
-            Place::Settling | Place::Flushing => {
+            Place::Settling(import) => {
+                self.respond(id, Reply::Fault(cancelled()));
+                if let Some(key) = import {
+                    self.release(key);
+                }
+            }
+            Place::Flushing => {
                 self.flushes.waiting.retain(|(waiting, ..)| *waiting != id);
                 self.respond(id, Reply::Fault(cancelled()));
             }
@@ -565,6 +617,17 @@ impl<O: Object> Session<O> {
             }
         }
     }
+}
+
+/// A fault as it may go out: local codes are never sent (C1.2), and data above a payload is left out (R18.12).
+pub(super) fn to_send(mut fault: Fault) -> Fault {
+    if fault.code.is_local() {
+        fault.code = Code::Internal;
+    }
+    if fault.data.len() > PAYLOAD_MAX {
+        fault.data = Blob::EMPTY;
+    }
+    fault
 }
 
 /// What a call on a revoked object gets (R22).

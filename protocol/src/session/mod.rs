@@ -138,6 +138,13 @@ pub struct Invocation<O> {
     pub trace: Option<Box<str>>,
 }
 
+impl<O> Invocation<O> {
+    /// Whether it was made on the root by its own name, 0: the built-in methods of a peer live there.
+    pub fn is_on_root(&self) -> bool {
+        self.target == helve_handles::Target::ROOT
+    }
+}
+
 /// What the driver must do.
 #[derive(Debug)]
 pub enum Event<O> {
@@ -190,7 +197,7 @@ impl<O: Object> Session<O> {
             .collect();
         Session {
             now: Time::default(),
-            flow: Flow::default(),
+            flow: Flow::new(config.role),
             calls: RisingMap::new(),
             waiting: SlotMap::with_key(),
             waited: HashMap::default(),
@@ -340,6 +347,11 @@ impl<O: Object> Session<O> {
     /// The next thing to do, in order.
     pub fn poll_event(&mut self) -> Option<Event<O>> {
         self.events.pop_front()
+    }
+
+    /// Whether [`poll_event`](Self::poll_event) has something.
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
     }
 
     /// All that is to do, in order; `into` must be empty.

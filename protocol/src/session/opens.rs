@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use helve_handles::{Descriptor, Tag, Target};
 
 use super::caps::{Cap, Received};
-use super::incoming::{IncomingId, Place};
+use super::incoming::{IncomingId, Place, to_send};
 use super::tables::{Hosted, Outcome, Settled, Standing};
 use super::{ImportKey, Object, Session};
 use crate::fault::Fault;
@@ -19,6 +19,7 @@ impl<O: Object> Session<O> {
         match cap {
             Cap::Given(o) | Cap::Lent(o) => {
                 if let Err(fault) = self.check_open_table() {
+                    self.garbage.push(o);
                     return self.fail_open(id, fault);
                 }
                 let root = self
@@ -40,7 +41,7 @@ impl<O: Object> Session<O> {
                         if let Some(c) = id.as_call() {
                             opened.awaited_by.push(c);
                         }
-                        self.set_place(id, Place::Settling);
+                        self.set_place(id, Place::Settling(None));
                     }
                     Outcome::Bound(k) => {
                         let k = *k;
@@ -76,14 +77,14 @@ impl<O: Object> Session<O> {
                 if let Some(c) = id.as_call() {
                     import.rare().awaited_by.push(c);
                 }
-                self.set_place(id, Place::Settling);
+                self.set_place(id, Place::Settling(Some(key)));
             }
-            Standing::Expired => {
+            _ if import.lent => {
                 self.release(key);
                 self.fail_open(
                     id,
                     Fault::new(
-                        Code::Expired,
+                        Code::Denied,
                         "the result is a lent handle: it cannot be given away",
                     ),
                 );
@@ -149,6 +150,8 @@ impl<O: Object> Session<O> {
             return;
         };
         let before = std::mem::replace(&mut opened.outcome, Outcome::Bound(k));
+        // The held calls keep their target: one of them may give back the last reference to it (R1.8).
+        opened.refs += 1;
         self.wakes.append(&mut opened.watchers);
         let awaited_by = std::mem::take(&mut opened.awaited_by);
         if let Outcome::Pending(queue) = before {
@@ -157,10 +160,12 @@ impl<O: Object> Session<O> {
                 _ = self.route(invocation);
             }
         }
-        for other in awaited_by {
-            self.open_to_export(IncomingId::call(other), k);
+        for other in awaited_by.into_iter().map(IncomingId::call) {
+            if self.settles(other, None) {
+                self.open_to_export(other, k);
+            }
         }
-        self.free_opened(c);
+        self.release_opened(c);
     }
 
     /// ERR, and from now on a tombstone until its RELEASE (R2).
@@ -169,6 +174,7 @@ impl<O: Object> Session<O> {
             self.finish(id);
             return;
         }
+        let fault = to_send(fault);
         let Some(c) = self.finish(id) else { return };
         self.pending_opens = self.pending_opens.saturating_sub(1);
         self.post(|buf| frame::write_err(buf, c, fault.code, &fault.message, &fault.data));
@@ -186,8 +192,10 @@ impl<O: Object> Session<O> {
                 self.refuse(invocation, Fault::broken_by(&fault));
             }
         }
-        for other in awaited_by {
-            self.fail_open(IncomingId::call(other), Fault::broken_by(&fault));
+        for other in awaited_by.into_iter().map(IncomingId::call) {
+            if self.settles(other, None) {
+                self.fail_open(other, Fault::broken_by(&fault));
+            }
         }
         self.free_opened(c);
     }
@@ -223,7 +231,7 @@ impl<O: Object> Session<O> {
 
     pub(super) fn on_release(&mut self, target: Target, n: u64) -> Result<(), Violation> {
         let over = Violation {
-            rule: "R1.5",
+            rule: "R1.4",
             what: "more released than was given",
         };
         if let Some(c) = target.as_open() {
@@ -277,10 +285,18 @@ impl<O: Object> Session<O> {
         let watchers = import.take_watchers();
         let awaited_by = std::mem::take(&mut import.rare().awaited_by);
         self.wakes.extend(watchers);
-        for id in awaited_by {
-            self.open_to_import(IncomingId::call(id), key);
+        for id in awaited_by.into_iter().map(IncomingId::call) {
+            if self.settles(id, Some(key)) {
+                self.open_to_import(id, key);
+            }
         }
         Ok(())
+    }
+
+    /// Whether that OPEN of the peer still waits for this; it may have been cancelled meanwhile.
+    pub(super) fn settles(&mut self, id: IncomingId, import: Option<ImportKey>) -> bool {
+        self.in_call(id)
+            .is_some_and(|call| call.place == Place::Settling(import))
     }
 
     fn identity_of_export(&self, k: u64) -> Option<Settled> {
@@ -361,11 +377,7 @@ impl<O: Object> Session<O> {
                 .get(k)
                 .map(|export| export.what.clone())
             {
-                Some(Hosted::Object(o)) => Ok(Received::Object(o)),
-                Some(Hosted::Forward(key)) => {
-                    self.retain(key);
-                    Ok(Received::Import { key, lent: false })
-                }
+                Some(what) => Ok(self.deliver(what)),
                 None => self
                     .exports
                     .root

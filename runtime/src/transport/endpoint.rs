@@ -66,24 +66,43 @@ pub struct Endpoint {
 impl Endpoint {
     /// Parses `ws://host[:port][/path]`. The port is 80 where none is given.
     pub fn parse(url: &str) -> Result<Endpoint, AddressError> {
-        let wrong = |why: String| AddressError::Url { url: url.to_owned(), why };
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(wrong(format!("it has no scheme; write `ws://{url}`")));
+        let shown = shown(url);
+        let wrong = |why: String| AddressError::Url {
+            url: shown.clone(),
+            why,
         };
+        let Some((scheme, _)) = url.split_once("://") else {
+            return Err(wrong(format!("it has no scheme; write `ws://{shown}`")));
+        };
+        let instead = shown.split_once("://").map_or("", |(_, rest)| rest);
         match scheme.to_ascii_lowercase().as_str() {
             "ws" => {}
-            "wss" => return Err(AddressError::Tls { url: url.to_owned() }),
-            "http" | "https" => return Err(wrong(format!("the scheme is not http; write `ws://{rest}`"))),
-            other => return Err(wrong(format!("`{other}` is no scheme of Helve; write `ws://{rest}`"))),
+            "wss" => return Err(AddressError::Tls { url: shown }),
+            "http" | "https" => {
+                return Err(wrong(format!(
+                    "the scheme is not http; write `ws://{instead}`"
+                )));
+            }
+            other => {
+                return Err(wrong(format!(
+                    "`{other}` is no scheme of Helve; write `ws://{instead}`"
+                )));
+            }
         }
         let uri: Uri = url.parse().map_err(|e| wrong(format!("{e}")))?;
         let Some(authority) = uri.authority() else {
             return Err(wrong("it names no host".to_owned()));
         };
         if authority.as_str().contains('@') {
-            return Err(wrong("a name or password does not belong in the URL; hand it to `.token(..)`".to_owned()));
+            return Err(wrong(
+                "a name or password does not belong in the URL; hand it to `.token(..)`".to_owned(),
+            ));
         }
-        let host = authority.host().trim_start_matches('[').trim_end_matches(']').to_owned();
+        let host = authority
+            .host()
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .to_owned();
         if host.is_empty() {
             return Err(wrong("it names no host".to_owned()));
         }
@@ -92,12 +111,19 @@ impl Endpoint {
         let port = match (uri.port_u16(), tail.contains(':')) {
             (Some(port), _) => port,
             (None, false) => 80,
-            (None, true) => return Err(wrong("its port is not a number from 0 to 65535".to_owned())),
+            (None, true) => {
+                return Err(wrong("its port is not a number from 0 to 65535".to_owned()));
+            }
         };
-        Ok(Endpoint { url: url.to_owned(), uri, host, port })
+        Ok(Endpoint {
+            url: shown,
+            uri,
+            host,
+            port,
+        })
     }
 
-    /// The URL as given.
+    /// The URL as messages show it: without query, name and password.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -108,7 +134,11 @@ impl Endpoint {
 
     /// The URL of this endpoint with the port that a listener really has.
     pub fn with_port(&self, port: u16) -> String {
-        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
+        let host = if self.host.contains(':') {
+            format!("[{}]", self.host)
+        } else {
+            self.host.clone()
+        };
         let path = self.uri.path().trim_end_matches('/');
         format!("ws://{host}:{port}{path}")
     }
@@ -117,13 +147,22 @@ impl Endpoint {
     ///
     /// The addresses are looked at, not the name: a name that leads elsewhere tomorrow is refused tomorrow.
     pub async fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
-        let failed = |source| AddressError::Resolve { url: self.url.clone(), source };
-        let found: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port)).await.map_err(failed)?.collect();
+        let failed = |source| AddressError::Resolve {
+            url: self.url.clone(),
+            source,
+        };
+        let found: Vec<SocketAddr> = lookup_host((self.host.as_str(), self.port))
+            .await
+            .map_err(failed)?
+            .collect();
         if found.is_empty() {
             return Err(failed(std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
         if let (false, Some(far)) = (insecure, found.iter().find(|a| !is_loopback(a.ip()))) {
-            return Err(AddressError::Insecure { url: self.url.clone(), addr: far.ip() });
+            return Err(AddressError::Insecure {
+                url: self.url.clone(),
+                addr: far.ip(),
+            });
         }
         Ok(found)
     }
@@ -133,7 +172,24 @@ impl Endpoint {
         let addresses = self.resolve(insecure).await?;
         TcpListener::bind(&addresses[..])
             .await
-            .map_err(|source| AddressError::Bind { url: self.url.clone(), source })
+            .map_err(|source| AddressError::Bind {
+                url: self.url.clone(),
+                source,
+            })
+    }
+}
+
+/// A URL fit for messages and logs: secrets sit in its query, or before the `@`.
+fn shown(url: &str) -> String {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = url
+        .split_once("://")
+        .map_or(("", url), |(s, rest)| (s, rest));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let slashes = if url.contains("://") { "://" } else { "" };
+    match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{scheme}{slashes}***@{host}{path}"),
+        None => url.to_owned(),
     }
 }
 

@@ -71,13 +71,17 @@ pub enum ConnectError {
         body: String,
     },
     /// A WebSocket server that does not speak Helve.
-    #[error("`{url}` is a WebSocket server, but does not speak `{SUBPROTOCOL}`; is it a Helve server of this version?")]
+    #[error(
+        "`{url}` is a WebSocket server, but does not speak `{SUBPROTOCOL}`; is it a Helve server of this version?"
+    )]
     Subprotocol {
         /// The URL as given.
         url: String,
     },
     /// The server does not speak WebSocket.
-    #[error("`{url}` does not speak WebSocket ({why}); is the port right, and is it plain ws:// without TLS?")]
+    #[error(
+        "`{url}` does not speak WebSocket ({why}); is the port right, and is it plain ws:// without TLS?"
+    )]
     NotWebSocket {
         /// The URL as given.
         url: String,
@@ -89,22 +93,34 @@ pub enum ConnectError {
 /// Connects to `ws://host:port/path`.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<WebSocketLink, ConnectError> {
     let endpoint = Endpoint::parse(url)?;
+    let url = endpoint.url();
     let work = async {
         let mut last = io::Error::from(io::ErrorKind::NotFound);
         for address in endpoint.resolve(options.insecure).await? {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
-                    stream.set_nodelay(true).map_err(|source| ConnectError::Io { url: url.to_owned(), source })?;
-                    return connect_over(stream, Some(address), &endpoint, options.max_message).await;
+                    stream
+                        .set_nodelay(true)
+                        .map_err(|source| ConnectError::Io {
+                            url: url.to_owned(),
+                            source,
+                        })?;
+                    return connect_over(stream, Some(address), &endpoint, options.max_message)
+                        .await;
                 }
                 Err(e) => last = e,
             }
         }
-        Err(ConnectError::Io { url: url.to_owned(), source: last })
+        Err(ConnectError::Io {
+            url: url.to_owned(),
+            source: last,
+        })
     };
     match timeout_at(options.deadline, work).await {
         Ok(done) => done,
-        Err(_) => Err(ConnectError::Timeout { url: url.to_owned() }),
+        Err(_) => Err(ConnectError::Timeout {
+            url: url.to_owned(),
+        }),
     }
 }
 
@@ -117,10 +133,15 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 ) -> Result<WebSocketLink<S>, ConnectError> {
     let failed = |error| connect_error(endpoint.url(), error);
     let mut request = endpoint.uri().into_client_request().map_err(failed)?;
-    request.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    request.headers_mut().insert(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(SUBPROTOCOL),
+    );
     let stream = Metered::new(stream, MAX_HEAD);
     let config = Some(websocket::config(max_message));
-    let (ws, _) = tokio_tungstenite::client_async_with_config(request, stream, config).await.map_err(failed)?;
+    let (ws, _) = tokio_tungstenite::client_async_with_config(request, stream, config)
+        .await
+        .map_err(failed)?;
     Ok(WebSocketLink::new(ws, max_message, peer))
 }
 
@@ -129,20 +150,37 @@ fn connect_error(url: &str, error: WsError) -> ConnectError {
     match error {
         WsError::Http(answer) => {
             let status = answer.status().as_u16();
-            let text = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
-            let mut body: String = text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
+            let text = answer
+                .body()
+                .as_deref()
+                .map(String::from_utf8_lossy)
+                .unwrap_or_default();
+            let mut body: String = text
+                .trim()
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect();
             crate::error::cut(&mut body, 256);
             ConnectError::Http { url, status, body }
         }
-        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => ConnectError::Subprotocol { url },
-        WsError::Protocol(ProtocolError::HandshakeIncomplete) => {
-            ConnectError::NotWebSocket { url, why: "it closed the connection without an answer".to_owned() }
+        WsError::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)) => {
+            ConnectError::Subprotocol { url }
         }
+        WsError::Protocol(ProtocolError::HandshakeIncomplete) => ConnectError::NotWebSocket {
+            url,
+            why: "it closed the connection without an answer".to_owned(),
+        },
         WsError::Io(e) if e.get_ref().is_some_and(|e| e.is::<super::meter::Overrun>()) => {
-            ConnectError::NotWebSocket { url, why: format!("its HTTP head is above {MAX_HEAD} bytes") }
+            ConnectError::NotWebSocket {
+                url,
+                why: format!("its HTTP head is above {MAX_HEAD} bytes"),
+            }
         }
         WsError::Io(source) => ConnectError::Io { url, source },
-        other => ConnectError::NotWebSocket { url, why: other.to_string() },
+        other => ConnectError::NotWebSocket {
+            url,
+            why: other.to_string(),
+        },
     }
 }
 
@@ -192,7 +230,10 @@ pub enum AcceptError {
 }
 
 /// The server's half. To be run in a task of its own, never in the loop that accepts.
-pub async fn accept(stream: TcpStream, options: &AcceptOptions) -> Result<WebSocketLink, AcceptError> {
+pub async fn accept(
+    stream: TcpStream,
+    options: &AcceptOptions,
+) -> Result<WebSocketLink, AcceptError> {
     stream.set_nodelay(true)?;
     let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
     accept_over(stream, Some(peer), Some(local), options).await
@@ -216,7 +257,9 @@ pub async fn accept_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
             }
         }
     };
-    let tail = timeout_at(options.deadline, work).await.map_err(|_| AcceptError::Timeout)??;
+    let tail = timeout_at(options.deadline, work)
+        .await
+        .map_err(|_| AcceptError::Timeout)??;
     let config = Some(websocket::config(options.max_message));
     let ws = WebSocketStream::from_partially_read(stream, tail, Role::Server, config).await;
     Ok(WebSocketLink::new(ws, options.max_message, peer))
@@ -236,13 +279,19 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let tail = head.split_off(end);
     let request = match Request::try_parse(&head) {
         Ok(Some((_, request))) => request,
-        Ok(None) => return Err(not_websocket("400 Bad Request", "the HTTP head is incomplete")),
+        Ok(None) => {
+            return Err(not_websocket(
+                "400 Bad Request",
+                "the HTTP head is incomplete",
+            ));
+        }
         Err(e) => return Err(not_websocket("400 Bad Request", &e.to_string())),
     };
     let mut response = create_response(&request).map_err(|e| {
         let status = match &e {
             WsError::Protocol(
-                ProtocolError::MissingConnectionUpgradeHeader | ProtocolError::MissingUpgradeWebSocketHeader,
+                ProtocolError::MissingConnectionUpgradeHeader
+                | ProtocolError::MissingUpgradeWebSocketHeader,
             ) => "426 Upgrade Required\r\nUpgrade: websocket",
             _ => "400 Bad Request",
         };
@@ -252,17 +301,27 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         let body = format!(
             "Pages of {origin} may not connect to this server. Its operator allows them with .allow_origin(\"{origin}\")."
         );
-        return Err((AcceptError::Origin { origin }, Some(answer("403 Forbidden", &body))));
+        return Err((
+            AcceptError::Origin { origin },
+            Some(answer("403 Forbidden", &body)),
+        ));
     }
     if !offers_helve(request.headers()) {
         let body = format!(
             "This WebSocket speaks the subprotocol \"{SUBPROTOCOL}\" only; the request does not offer it in Sec-WebSocket-Protocol."
         );
-        return Err((AcceptError::Subprotocol, Some(answer("400 Bad Request", &body))));
+        return Err((
+            AcceptError::Subprotocol,
+            Some(answer("400 Bad Request", &body)),
+        ));
     }
-    response.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    response.headers_mut().insert(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static(SUBPROTOCOL),
+    );
     let mut bytes = Vec::new();
-    write_response(&mut bytes, &response).map_err(|e| not_websocket("400 Bad Request", &e.to_string()))?;
+    write_response(&mut bytes, &response)
+        .map_err(|e| not_websocket("400 Bad Request", &e.to_string()))?;
     let io = |e| (AcceptError::Io(e), None);
     stream.write_all(&bytes).await.map_err(io)?;
     stream.flush().await.map_err(io)?;
@@ -270,10 +329,16 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Reads until the empty line, and returns the offset behind it.
-async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, head: &mut Vec<u8>) -> Result<usize, Refusal> {
+async fn read_head<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    head: &mut Vec<u8>,
+) -> Result<usize, Refusal> {
     let mut space = [0u8; 2048];
     loop {
-        let read = stream.read(&mut space).await.map_err(|e| (AcceptError::Io(e), None))?;
+        let read = stream
+            .read(&mut space)
+            .await
+            .map_err(|e| (AcceptError::Io(e), None))?;
         // The empty line may have begun in what was read before.
         let from = head.len().saturating_sub(3);
         head.extend_from_slice(space.get(..read).unwrap_or_default());
@@ -283,7 +348,9 @@ async fn read_head<S: AsyncRead + Unpin>(stream: &mut S, head: &mut Vec<u8>) -> 
         if head.first() == Some(&0x16) {
             return Err((AcceptError::Tls, None));
         }
-        let found = head.get(from..).and_then(|new| new.windows(4).position(|w| w == b"\r\n\r\n"));
+        let found = head
+            .get(from..)
+            .and_then(|new| new.windows(4).position(|w| w == b"\r\n\r\n"));
         match found.map(|at| from + at + 4) {
             Some(end) if end <= MAX_HEAD => return Ok(end),
             None if head.len() <= MAX_HEAD => {}
@@ -300,7 +367,10 @@ fn not_websocket(status: &str, why: &str) -> Refusal {
     let body = format!(
         "This port speaks Helve over WebSocket (subprotocol \"{SUBPROTOCOL}\"); connect with helve::connect(\"ws://...\"). {why}"
     );
-    (AcceptError::NotWebSocket(why.to_owned()), Some(answer(status, &body)))
+    (
+        AcceptError::NotWebSocket(why.to_owned()),
+        Some(answer(status, &body)),
+    )
 }
 
 fn answer(status: &str, body: &str) -> String {
@@ -335,13 +405,25 @@ fn offers_helve(headers: &HeaderMap) -> bool {
 /// No Origin: not a browser, which proves itself in HELLO. Else it must be allowed, or be of the server's own host as
 /// `Host` names it. On a loopback address `Host` must be a loopback name too: a hostile page whose own name suddenly
 /// leads to 127.0.0.1 has an Origin that equals `Host` (DNS rebinding).
-fn foreign_origin(headers: &HeaderMap, local: Option<SocketAddr>, allowed: &[String]) -> Option<String> {
-    let host = headers.get(header::HOST).and_then(|h| h.to_str().ok()).unwrap_or_default();
+fn foreign_origin(
+    headers: &HeaderMap,
+    local: Option<SocketAddr>,
+    allowed: &[String],
+) -> Option<String> {
+    let host = headers
+        .get(header::HOST)
+        .and_then(|h| h.to_str().ok())
+        .unwrap_or_default();
     headers.get_all(header::ORIGIN).iter().find_map(|value| {
         let origin = String::from_utf8_lossy(value.as_bytes());
-        let listed = allowed.iter().any(|a| a == "*" || a.trim_end_matches('/').eq_ignore_ascii_case(&origin));
+        let listed = allowed
+            .iter()
+            .any(|a| a == "*" || a.trim_end_matches('/').eq_ignore_ascii_case(&origin));
         (!listed && !same_host(&origin, host, local)).then(|| {
-            let mut shown: String = origin.chars().filter(|c| !c.is_control() && *c != '"').collect();
+            let mut shown: String = origin
+                .chars()
+                .filter(|c| !c.is_control() && *c != '"')
+                .collect();
             crate::error::cut(&mut shown, 200);
             shown
         })
@@ -354,7 +436,10 @@ fn same_host(origin: &str, host: &str, local: Option<SocketAddr>) -> bool {
         Some(("https", authority)) => (authority, 443),
         _ => return false,
     };
-    let (Some(theirs), Some(ours)) = (split_authority(authority, port), split_authority(host, port)) else {
+    let (Some(theirs), Some(ours)) = (
+        split_authority(authority, port),
+        split_authority(host, port),
+    ) else {
         return false;
     };
     if theirs != ours {
@@ -369,7 +454,10 @@ fn split_authority(authority: &str, default_port: u16) -> Option<(String, u16)> 
         Some((host, port)) if !port.ends_with(']') => (host, port.parse().ok()?),
         _ => (authority, default_port),
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']').to_ascii_lowercase();
+    let host = host
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .to_ascii_lowercase();
     (!host.is_empty()).then_some((host, port))
 }
 

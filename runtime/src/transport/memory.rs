@@ -31,7 +31,10 @@ pub fn pair() -> (MemoryLink, MemoryLink) {
 /// Two connected ends; each message, ping and Close arrives `delay` after it was sent.
 pub fn pair_delayed(delay: Duration) -> (MemoryLink, MemoryLink) {
     let (there, back) = (Arc::new(Pipe::default()), Arc::new(Pipe::default()));
-    (MemoryLink::new(back.clone(), there.clone(), delay), MemoryLink::new(there, back, delay))
+    (
+        MemoryLink::new(back.clone(), there.clone(), delay),
+        MemoryLink::new(there, back, delay),
+    )
 }
 
 /// One direction.
@@ -121,7 +124,9 @@ impl MemoryLink {
                 Some((due, _)) => *due,
             };
             if due.is_none_or(|at| at <= Instant::now()) {
-                let Some((_, item)) = flow.items.pop_front() else { continue };
+                let Some((_, item)) = flow.items.pop_front() else {
+                    continue;
+                };
                 let mut writer = None;
                 if let Item::Message(m) = &item {
                     flow.messages -= 1;
@@ -136,7 +141,9 @@ impl MemoryLink {
             }
             drop(flow);
             let Some(at) = due else { continue };
-            let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            let timer = self
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             if timer.deadline() != at {
                 timer.as_mut().reset(at);
             }
@@ -162,8 +169,18 @@ impl Link for MemoryLink {
                 }
                 Item::Ping => self.outbound.push(self.delay, Item::Pong),
                 Item::Pong => {}
-                Item::Close(close) => break LinkEnd::Closed { code: close.code(), reason: close.reason().to_owned() },
-                Item::Gone => break LinkEnd::lost(io::ErrorKind::ConnectionReset, "the other end was dropped"),
+                Item::Close(close) => {
+                    break LinkEnd::Closed {
+                        code: close.code(),
+                        reason: close.reason().to_owned(),
+                    };
+                }
+                Item::Gone => {
+                    break LinkEnd::lost(
+                        io::ErrorKind::ConnectionReset,
+                        "the other end was dropped",
+                    );
+                }
             }
         };
         self.end = Some(end.clone());
@@ -176,7 +193,10 @@ impl Link for MemoryLink {
         }
         let mut flow = self.outbound.lock();
         if flow.deaf {
-            return Poll::Ready(Err(LinkEnd::lost(io::ErrorKind::BrokenPipe, "the other end was dropped")));
+            return Poll::Ready(Err(LinkEnd::lost(
+                io::ErrorKind::BrokenPipe,
+                "the other end was dropped",
+            )));
         }
         if flow.messages < MAX_MESSAGES && flow.bytes < MAX_BYTES {
             return Poll::Ready(Ok(()));
@@ -259,6 +279,9 @@ impl Drop for MemoryLink {
 
 impl std::fmt::Debug for MemoryLink {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MemoryLink").field("delay", &self.delay).field("end", &self.end).finish_non_exhaustive()
+        f.debug_struct("MemoryLink")
+            .field("delay", &self.delay)
+            .field("end", &self.end)
+            .finish_non_exhaustive()
     }
 }

@@ -38,7 +38,12 @@ pub struct Metered<S> {
 
 impl<S> Metered<S> {
     pub(crate) fn new(inner: S, limit: usize) -> Metered<S> {
-        Metered { inner, reading: MeterReading::default(), since_whole: 0, limit }
+        Metered {
+            inner,
+            reading: MeterReading::default(),
+            since_whole: 0,
+            limit,
+        }
     }
 
     pub(crate) fn reading(&self) -> MeterReading {
@@ -65,7 +70,11 @@ impl<S> Metered<S> {
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         let me = &mut *self;
         if me.since_whole > me.limit {
             return Poll::Ready(Err(io::Error::other(Overrun(me.limit))));
@@ -80,7 +89,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Metered<S> {
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let me = &mut *self;
         let polled = Pin::new(&mut me.inner).poll_write(cx, buf);
         if let Poll::Ready(Ok(written)) = &polled {

@@ -220,7 +220,10 @@ impl LinkEnd {
     }
 
     pub(crate) fn lost(kind: io::ErrorKind, reason: impl Into<String>) -> LinkEnd {
-        LinkEnd::Lost { kind, reason: reason.into() }
+        LinkEnd::Lost {
+            kind,
+            reason: reason.into(),
+        }
     }
 
     /// What a writing method says after [`Link::start_close`].

@@ -37,7 +37,6 @@ pub(crate) fn config(max_message: usize) -> WebSocketConfig {
 }
 
 /// A WebSocket after its handshake.
-#[derive(Debug)]
 pub struct WebSocketLink<S = TcpStream> {
     ws: WebSocketStream<Metered<S>>,
     max_message: usize,
@@ -47,6 +46,17 @@ pub struct WebSocketLink<S = TcpStream> {
     closing: Closing,
     /// `bytes_in` when the connection last asked whether anything was heard.
     heard_at: u64,
+}
+
+/// Shows no buffer: a HELLO in it holds a token.
+impl<S> std::fmt::Debug for WebSocketLink<S> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("WebSocketLink")
+            .field("peer", &self.peer)
+            .field("end", &self.end)
+            .field("closing", &self.closing)
+            .finish_non_exhaustive()
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +78,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         max_message: usize,
         peer: Option<SocketAddr>,
     ) -> WebSocketLink<S> {
-        ws.get_mut().set_limit(max_message.saturating_add(FRAGMENT_ALLOWANCE));
+        ws.get_mut()
+            .set_limit(max_message.saturating_add(FRAGMENT_ALLOWANCE));
         let heard_at = ws.get_ref().reading().bytes_in;
         WebSocketLink {
             ws,
@@ -88,10 +99,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
                 Some(Overrun(limit)) => LinkEnd::Overrun { limit: *limit },
                 None => LinkEnd::lost(e.kind(), e.to_string()),
             },
-            WsError::Capacity(_) => LinkEnd::TooLarge { limit: self.max_message },
-            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                LinkEnd::lost(io::ErrorKind::UnexpectedEof, "the peer went away without a Close")
-            }
+            WsError::Capacity(_) => LinkEnd::TooLarge {
+                limit: self.max_message,
+            },
+            WsError::Protocol(ProtocolError::ResetWithoutClosingHandshake) => LinkEnd::lost(
+                io::ErrorKind::UnexpectedEof,
+                "the peer went away without a Close",
+            ),
             WsError::ConnectionClosed
             | WsError::AlreadyClosed
             | WsError::Protocol(ProtocolError::SendAfterClosing) => {
@@ -106,7 +120,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         if self.closing != Closing::No {
             return Err(LinkEnd::closing());
         }
-        Pin::new(&mut self.ws).start_send(message).map_err(|e| self.end_of(e))
+        Pin::new(&mut self.ws)
+            .start_send(message)
+            .map_err(|e| self.end_of(e))
     }
 
     /// Reads and throws away until there is nothing now (pending) or nothing ever (ready).
@@ -136,10 +152,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
                 Some(Ok(Message::Text(_))) => break LinkEnd::NotBinary,
                 Some(Ok(Message::Close(frame))) => {
                     break match frame {
-                        Some(frame) => {
-                            LinkEnd::Closed { code: frame.code.into(), reason: frame.reason.as_str().to_owned() }
-                        }
-                        None => LinkEnd::Closed { code: 1005, reason: String::new() },
+                        Some(frame) => LinkEnd::Closed {
+                            code: frame.code.into(),
+                            reason: frame.reason.as_str().to_owned(),
+                        },
+                        None => LinkEnd::Closed {
+                            code: 1005,
+                            reason: String::new(),
+                        },
                     };
                 }
                 // Raw frames are for writing only.
@@ -156,7 +176,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
         if self.closing != Closing::No {
             return Poll::Ready(Err(LinkEnd::closing()));
         }
-        Pin::new(&mut self.ws).poll_ready(cx).map_err(|e| self.end_of(e))
+        Pin::new(&mut self.ws)
+            .poll_ready(cx)
+            .map_err(|e| self.end_of(e))
     }
 
     fn start_send(&mut self, message: Bytes) -> Result<(), LinkEnd> {
@@ -164,7 +186,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        Pin::new(&mut self.ws).poll_flush(cx).map_err(|e| self.end_of(e))
+        Pin::new(&mut self.ws)
+            .poll_flush(cx)
+            .map_err(|e| self.end_of(e))
     }
 
     fn ping(&mut self) -> Result<(), LinkEnd> {
@@ -173,7 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
 
     fn start_close(&mut self, close: Close) {
         if self.closing == Closing::No {
-            let frame = CloseFrame { code: close.code().into(), reason: close.reason().into() };
+            let frame = CloseFrame {
+                code: close.code().into(),
+                reason: close.reason().into(),
+            };
             // Fails where the peer closed first: its Close was answered already.
             let _ = Pin::new(&mut self.ws).start_send(Message::Close(Some(frame)));
             self.closing = Closing::Flush;

@@ -17,9 +17,21 @@ fn a_page_of_the_servers_own_host_may_connect() {
         ("http://127.0.0.1:7000", "127.0.0.1:7000", "127.0.0.1:7000"),
         ("http://[::1]:7000", "[::1]:7000", "[::1]:7000"),
         ("http://app.localhost", "app.localhost", "127.0.0.1:80"),
-        ("https://app.example.com", "app.example.com", "192.0.2.1:8443"),
-        ("https://App.Example.com", "app.example.com:443", "192.0.2.1:8443"),
-        ("http://app.example.com", "app.example.com:80", "192.0.2.1:80"),
+        (
+            "https://app.example.com",
+            "app.example.com",
+            "192.0.2.1:8443",
+        ),
+        (
+            "https://App.Example.com",
+            "app.example.com:443",
+            "192.0.2.1:8443",
+        ),
+        (
+            "http://app.example.com",
+            "app.example.com:80",
+            "192.0.2.1:80",
+        ),
     ] {
         assert!(!refused(origin, host, local, &[]), "{origin} at {host}");
     }
@@ -37,34 +49,70 @@ fn a_page_of_another_host_may_not_connect_unless_it_is_listed() {
         ("file://", ""),
         ("https://", ""),
     ] {
-        assert!(refused(origin, host, "192.0.2.1:443", &[]), "{origin} at {host}");
-        assert!(!refused(origin, host, "192.0.2.1:443", &["*"]), "{origin} at {host}");
+        assert!(
+            refused(origin, host, "192.0.2.1:443", &[]),
+            "{origin} at {host}"
+        );
+        assert!(
+            !refused(origin, host, "192.0.2.1:443", &["*"]),
+            "{origin} at {host}"
+        );
     }
-    assert!(!refused("https://evil.example", "app.example.com", "192.0.2.1:443", &["https://EVIL.example/"]));
+    assert!(!refused(
+        "https://evil.example",
+        "app.example.com",
+        "192.0.2.1:443",
+        &["https://EVIL.example/"]
+    ));
 }
 
 #[test]
 fn a_name_that_was_rebound_to_loopback_may_not_connect() {
-    assert!(refused("http://evil.example:7000", "evil.example:7000", "127.0.0.1:7000", &[]));
-    assert!(refused("http://localhost.evil.example:7000", "localhost.evil.example:7000", "127.0.0.1:7000", &[]));
+    assert!(refused(
+        "http://evil.example:7000",
+        "evil.example:7000",
+        "127.0.0.1:7000",
+        &[]
+    ));
+    assert!(refused(
+        "http://localhost.evil.example:7000",
+        "localhost.evil.example:7000",
+        "127.0.0.1:7000",
+        &[]
+    ));
 }
 
 #[test]
 fn every_origin_of_a_request_must_be_allowed() {
     let mut headers = HeaderMap::new();
     headers.insert(header::HOST, HeaderValue::from_static("localhost:1"));
-    headers.append(header::ORIGIN, HeaderValue::from_static("http://localhost:1"));
+    headers.append(
+        header::ORIGIN,
+        HeaderValue::from_static("http://localhost:1"),
+    );
     assert_eq!(foreign_origin(&headers, None, &[]), None);
-    headers.append(header::ORIGIN, HeaderValue::from_static("http://evil.example"));
-    assert_eq!(foreign_origin(&headers, None, &[]), Some("http://evil.example".to_owned()));
+    headers.append(
+        header::ORIGIN,
+        HeaderValue::from_static("http://evil.example"),
+    );
+    assert_eq!(
+        foreign_origin(&headers, None, &[]),
+        Some("http://evil.example".to_owned())
+    );
 }
 
 #[test]
 fn the_subprotocol_is_found_in_any_header_of_the_list() {
     let mut headers = HeaderMap::new();
     assert!(!offers_helve(&headers));
-    headers.append(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("chat, helve.2"));
+    headers.append(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static("chat, helve.2"),
+    );
     assert!(!offers_helve(&headers));
-    headers.append(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("other,helve.1"));
+    headers.append(
+        header::SEC_WEBSOCKET_PROTOCOL,
+        HeaderValue::from_static("other,helve.1"),
+    );
     assert!(offers_helve(&headers));
 }

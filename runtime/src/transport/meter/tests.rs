@@ -33,7 +33,13 @@ async fn a_read_fails_once_the_bound_since_the_last_whole_message_is_passed() {
     assert!(end.get_ref().is_some_and(|e| e.is::<Overrun>()), "{end:?}");
     metered.whole();
     assert_eq!(metered.read(&mut buf).await.unwrap(), 400);
-    assert_eq!(metered.reading(), MeterReading { bytes_in: 1600, bytes_out: 0 });
+    assert_eq!(
+        metered.reading(),
+        MeterReading {
+            bytes_in: 1600,
+            bytes_out: 0
+        }
+    );
 }
 
 #[tokio::test]

@@ -1,0 +1,803 @@
+//! The pair driver of the session tests: two sessions joined by two ordered links, in virtual time.
+//! harness: this file is it. Every test that opens a session uses [`Pair`], and ends with [`Pair::finish`].
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test program uses its part of it"
+)]
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Poll, Wake, Waker};
+
+use bytes::Bytes;
+use helve_handles::objects::Identity;
+use helve_handles::{Descriptor, ObjectKey, Objects, Target};
+use helve_protocol::batch::{BatchWriter, Parsed, ReadLimits, parse};
+use helve_protocol::frame::{CallExtOut, CallKind, Frame};
+use helve_protocol::session::{
+    Answer, CallKey, Cap, Config, EndCause, Event, ImportKey, IncomingId, Invocation, Object,
+    Outgoing, ReceiptKey, Received, Reply, Role, Session, Time,
+};
+use helve_protocol::{Code, Fault, Limits, Violation};
+
+/// `helve.Object/flush`.
+pub const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
+/// A method of the tests' own.
+pub const METHOD: u32 = 7;
+
+/// One end of the pair.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
+pub enum Side {
+    A,
+    B,
+}
+
+pub use Side::{A, B};
+
+impl Side {
+    pub fn other(self) -> Side {
+        if self == A { B } else { A }
+    }
+}
+
+/// An object of the tests: it knows its identity, and counts how many are alive.
+#[derive(Clone, Debug)]
+pub struct TestObject(Rc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    key: ObjectKey,
+    id: usize,
+    revoked: Cell<bool>,
+    ledger: Rc<RefCell<Vec<u32>>>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.ledger.borrow_mut()[self.id] += 1;
+    }
+}
+
+impl TestObject {
+    /// Its number: objects are counted from 0.
+    pub fn id(&self) -> usize {
+        self.0.id
+    }
+
+    pub fn set_revoked(&self) {
+        self.0.revoked.set(true);
+    }
+}
+
+impl PartialEq for TestObject {
+    fn eq(&self, other: &TestObject) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Object for TestObject {
+    fn key(&self) -> ObjectKey {
+        self.0.key
+    }
+    fn is_revoked(&self) -> bool {
+        self.0.revoked.get()
+    }
+}
+
+/// Makes objects, and knows which were dropped.
+#[derive(Default, Debug)]
+pub struct Nursery {
+    keys: Objects<()>,
+    drops: Rc<RefCell<Vec<u32>>>,
+}
+
+impl Nursery {
+    pub fn object(&mut self) -> TestObject {
+        let id = self.drops.borrow().len();
+        self.drops.borrow_mut().push(0);
+        let identity = Identity {
+            address: id,
+            interface: 0,
+        };
+        let key = self.keys.insert(identity, |_| ());
+        TestObject(Rc::new(Inner {
+            key,
+            id,
+            revoked: Cell::new(false),
+            ledger: self.drops.clone(),
+        }))
+    }
+
+    /// How often the object of that number was dropped.
+    pub fn drops(&self, id: usize) -> u32 {
+        self.drops.borrow()[id]
+    }
+
+    /// The objects that are not dropped.
+    pub fn alive(&self) -> Vec<usize> {
+        let drops = self.drops.borrow();
+        (0..drops.len()).filter(|id| drops[*id] == 0).collect()
+    }
+}
+
+/// A waker that remembers being woken.
+#[derive(Default)]
+pub struct Flag(AtomicBool);
+
+impl Wake for Flag {
+    fn wake(self: Arc<Self>) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Flag {
+    pub fn new() -> Arc<Flag> {
+        Arc::default()
+    }
+    /// Whether it was woken since last asked.
+    pub fn take(&self) -> bool {
+        self.0.swap(false, Ordering::Relaxed)
+    }
+    pub fn waker(self: &Arc<Self>) -> Waker {
+        self.clone().into()
+    }
+}
+
+/// A call of the peer's that was started and is not answered.
+#[derive(Debug)]
+pub struct Running {
+    pub object: TestObject,
+    pub inv: Invocation<TestObject>,
+}
+
+impl Running {
+    pub fn id(&self) -> IncomingId {
+        self.inv.id
+    }
+}
+
+/// One end: its session, and the messages on their way to it.
+pub struct End {
+    pub session: Session<TestObject>,
+    pub root: TestObject,
+    pub inbox: VecDeque<Bytes>,
+    /// Methods that run.
+    pub running: Vec<Running>,
+    /// Calls that the session wants stopped.
+    pub stops: Vec<IncomingId>,
+    /// References that the test holds; `finish` gives them back.
+    pub held: Vec<ImportKey>,
+    pub held_opened: Vec<u64>,
+    pub calls: Vec<CallKey>,
+    pub receipts: Vec<ReceiptKey>,
+    /// Every message that went out, for tests that look at bytes.
+    pub sent: Vec<Bytes>,
+    pub violation: Option<Violation>,
+}
+
+/// How a pair is set up; the defaults are those of the protocol.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// What B may do to A, and A to B.
+    pub limits: Limits,
+    pub running: u32,
+    pub pending: u32,
+    pub replay: Option<usize>,
+    pub backlog: usize,
+}
+
+impl Default for Setup {
+    fn default() -> Setup {
+        Setup {
+            limits: Limits::default(),
+            running: 256,
+            pending: 256,
+            replay: None,
+            backlog: 4 << 20,
+        }
+    }
+}
+
+impl Setup {
+    pub fn config(&self, side: Side) -> Config {
+        let role = if side == A {
+            Role::Client
+        } else {
+            Role::Server
+        };
+        let mut config = Config::new(role, self.limits, self.limits, side as u64 + 1);
+        config.running = self.running;
+        config.pending = self.pending;
+        config.replay = self.replay.unwrap_or(config.replay);
+        config.backlog = self.backlog;
+        config
+    }
+}
+
+/// Two sessions and what joins them. A is the client.
+pub struct Pair {
+    pub nursery: Nursery,
+    ends: [End; 2],
+    now: Time,
+    finished: bool,
+}
+
+impl Pair {
+    pub fn new() -> Pair {
+        Pair::with(&Setup::default())
+    }
+
+    pub fn with(setup: &Setup) -> Pair {
+        let mut nursery = Nursery::default();
+        let mut end = |side| {
+            let root = nursery.object();
+            End {
+                session: Session::new(setup.config(side), Some(root.clone())),
+                root,
+                inbox: VecDeque::new(),
+                running: Vec::new(),
+                stops: Vec::new(),
+                held: Vec::new(),
+                held_opened: Vec::new(),
+                calls: Vec::new(),
+                receipts: Vec::new(),
+                sent: Vec::new(),
+                violation: None,
+            }
+        };
+        let ends = [end(A), end(B)];
+        Pair {
+            nursery,
+            ends,
+            now: Time::default(),
+            finished: false,
+        }
+    }
+
+    pub fn end(&mut self, side: Side) -> &mut End {
+        &mut self.ends[side as usize]
+    }
+
+    pub fn session(&mut self, side: Side) -> &mut Session<TestObject> {
+        &mut self.end(side).session
+    }
+
+    pub fn root(&mut self, side: Side) -> ImportKey {
+        self.session(side).root()
+    }
+
+    pub fn object(&mut self) -> TestObject {
+        self.nursery.object()
+    }
+
+    pub fn now(&self) -> Time {
+        self.now
+    }
+
+    /// Time passes at both ends. What is due is sent.
+    pub fn wait(&mut self, ms: u64) {
+        self.now = self.now.plus_ms(ms);
+        for side in [A, B] {
+            let now = self.now;
+            self.session(side).set_now(now);
+        }
+    }
+
+    // ---- links
+
+    /// Puts what a side has to say on the link. How many messages.
+    pub fn transmit(&mut self, side: Side) -> usize {
+        let mut n = 0;
+        while let Some(message) = self.session(side).poll_transmit() {
+            self.end(side).sent.push(message.clone());
+            self.end(side.other()).inbox.push_back(message);
+            n += 1;
+        }
+        n
+    }
+
+    /// Delivers up to `n` messages to a side. How many were delivered.
+    pub fn deliver(&mut self, side: Side, n: usize) -> usize {
+        let mut delivered = 0;
+        while delivered < n {
+            let Some(message) = self.end(side).inbox.pop_front() else {
+                break;
+            };
+            if let Err(violation) = self.session(side).receive(&message) {
+                self.end(side).violation = Some(violation);
+                break;
+            }
+            delivered += 1;
+            self.collect(side);
+        }
+        delivered
+    }
+
+    /// Takes what a session wants done. Started methods go to [`End::running`].
+    pub fn collect(&mut self, side: Side) {
+        let end = self.end(side);
+        while let Some(event) = end.session.poll_event() {
+            match event {
+                Event::Start(object, inv) => end.running.push(Running { object, inv }),
+                Event::Stop(id) => end.stops.push(id),
+            }
+        }
+        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
+        end.session.take_wakes(&mut wakes);
+        end.session.take_garbage(&mut garbage);
+        wakes.into_iter().for_each(Waker::wake);
+    }
+
+    /// Sends and delivers until nothing moves. Time stands still.
+    #[track_caller]
+    pub fn run(&mut self) {
+        loop {
+            let mut moved = 0;
+            for side in [A, B] {
+                self.collect(side);
+                moved += self.transmit(side);
+            }
+            for side in [A, B] {
+                moved += self.deliver(side, usize::MAX);
+            }
+            for side in [A, B] {
+                if let Some(violation) = self.end(side).violation {
+                    self.finished = true;
+                    panic!("{side:?} found a violation: {violation}");
+                }
+            }
+            if moved == 0 {
+                return;
+            }
+        }
+    }
+
+    /// As [`run`](Self::run), and all timers fire.
+    #[track_caller]
+    pub fn settle(&mut self) {
+        for _ in 0..4 {
+            self.run();
+            self.wait(25);
+        }
+        self.run();
+    }
+
+    // ---- calls
+
+    pub fn out<'a>(
+        to: ImportKey,
+        caps: &'a [Cap<TestObject>],
+        depth: u8,
+    ) -> Outgoing<'a, TestObject> {
+        Outgoing {
+            to,
+            method: METHOD,
+            args: ARGS[caps.len().min(3)],
+            caps,
+            deadline: None,
+            depth,
+            chain: None,
+            trace: "",
+        }
+    }
+
+    #[track_caller]
+    pub fn call(&mut self, side: Side, to: ImportKey, caps: &[Cap<TestObject>]) -> CallKey {
+        self.call_at(side, to, caps, 0)
+    }
+
+    #[track_caller]
+    pub fn call_at(
+        &mut self,
+        side: Side,
+        to: ImportKey,
+        caps: &[Cap<TestObject>],
+        depth: u8,
+    ) -> CallKey {
+        let out = Self::out(to, caps, depth);
+        let key = self
+            .session(side)
+            .call(&out, None)
+            .expect("the call is taken");
+        self.end(side).calls.push(key);
+        key
+    }
+
+    #[track_caller]
+    pub fn open(&mut self, side: Side, to: ImportKey, caps: &[Cap<TestObject>]) -> ImportKey {
+        self.open_at(side, to, caps, 0)
+    }
+
+    #[track_caller]
+    pub fn open_at(
+        &mut self,
+        side: Side,
+        to: ImportKey,
+        caps: &[Cap<TestObject>],
+        depth: u8,
+    ) -> ImportKey {
+        let out = Self::out(to, caps, depth);
+        let key = self.session(side).open(&out).expect("the OPEN is taken");
+        self.end(side).held.push(key);
+        key
+    }
+
+    #[track_caller]
+    pub fn tell(&mut self, side: Side, to: ImportKey, caps: &[Cap<TestObject>]) -> ReceiptKey {
+        let out = Self::out(to, caps, 0);
+        let key = self.session(side).tell(&out).expect("the TELL is taken");
+        self.end(side).receipts.push(key);
+        key
+    }
+
+    pub fn poll(&mut self, side: Side, key: CallKey) -> Poll<Answer<TestObject>> {
+        let end = self.end(side);
+        let Some(at) = end.calls.iter().position(|k| *k == key) else {
+            panic!("{key:?} was polled to its end before");
+        };
+        let mut now = key;
+        let poll = end.session.poll_call(&mut now, Waker::noop());
+        if poll.is_ready() {
+            end.calls.swap_remove(at);
+        }
+        poll
+    }
+
+    /// The answer of a call, which must be there. References in it are the test's.
+    #[track_caller]
+    pub fn answer(&mut self, side: Side, key: CallKey) -> Answer<TestObject> {
+        let Poll::Ready(answer) = self.poll(side, key) else {
+            panic!("{key:?} has no answer yet");
+        };
+        if let Ok((_, caps)) = &answer {
+            self.hold(side, caps);
+        }
+        answer
+    }
+
+    #[track_caller]
+    pub fn ok(&mut self, side: Side, key: CallKey) -> Vec<Received<TestObject>> {
+        match self.answer(side, key) {
+            Ok((_, caps)) => caps,
+            Err(fault) => panic!("{key:?} failed: {fault:?}"),
+        }
+    }
+
+    #[track_caller]
+    pub fn fault(&mut self, side: Side, key: CallKey) -> Fault {
+        match self.answer(side, key) {
+            Ok(_) => panic!("{key:?} did not fail"),
+            Err(fault) => fault,
+        }
+    }
+
+    pub fn cancel(&mut self, side: Side, key: CallKey) {
+        let end = self.end(side);
+        end.calls.retain(|k| *k != key);
+        end.session.cancel(key);
+    }
+
+    pub fn hold(&mut self, side: Side, caps: &[Received<TestObject>]) {
+        let end = self.end(side);
+        for cap in caps {
+            match cap {
+                Received::Import { key, .. } => end.held.push(*key),
+                Received::Opened(c) => end.held_opened.push(*c),
+                Received::Object(_) | Received::Broken(_) => {}
+            }
+        }
+    }
+
+    /// Gives one reference back.
+    #[track_caller]
+    pub fn drop_handle(&mut self, side: Side, key: ImportKey) {
+        let end = self.end(side);
+        let at = end
+            .held
+            .iter()
+            .position(|k| *k == key)
+            .expect("a held handle");
+        end.held.swap_remove(at);
+        end.session.release(key);
+    }
+
+    // ---- methods
+
+    /// The oldest method that runs at a side.
+    #[track_caller]
+    pub fn started(&mut self, side: Side) -> Running {
+        self.collect(side);
+        assert!(
+            !self.end(side).running.is_empty(),
+            "nothing was started at {side:?}"
+        );
+        self.end(side).running.remove(0)
+    }
+
+    pub fn nothing_runs(&mut self, side: Side) -> bool {
+        self.collect(side);
+        self.end(side).running.is_empty()
+    }
+
+    /// Ends a method. References that it was given are given back after the answer.
+    pub fn respond(&mut self, side: Side, running: Running, reply: Reply<'_, TestObject>) {
+        let Running { object, inv } = running;
+        let session = self.session(side);
+        session.respond(inv.id, reply);
+        session.discard(inv.caps);
+        drop(object);
+        self.collect(side);
+    }
+
+    /// Ends a method with `nil`.
+    pub fn ret(&mut self, side: Side, running: Running) {
+        self.respond(side, running, Reply::Value(&[0xc0], &[]));
+    }
+
+    /// Ends a method with references.
+    pub fn ret_caps(&mut self, side: Side, running: Running, caps: &[Cap<TestObject>]) {
+        self.respond(side, running, Reply::Value(ARGS[caps.len().min(3)], caps));
+    }
+
+    pub fn ret_handle(&mut self, side: Side, running: Running, cap: Cap<TestObject>) {
+        self.respond(side, running, Reply::Handle(cap));
+    }
+
+    pub fn ret_err(&mut self, side: Side, running: Running, code: Code, text: &str) {
+        self.respond(side, running, Reply::Fault(Fault::new(code, text)));
+    }
+
+    /// Takes the references out of a running method: they are the test's from now on.
+    pub fn keep(&mut self, side: Side, running: &mut Running) -> Vec<Received<TestObject>> {
+        let caps = std::mem::take(&mut running.inv.caps);
+        self.hold(side, &caps);
+        caps
+    }
+
+    /// One answered call that gives A a handle to `object` of B.
+    #[track_caller]
+    pub fn give(&mut self, object: &TestObject) -> ImportKey {
+        self.give_to(A, object)
+    }
+
+    /// One answered call that gives `side` a handle to `object` of the other.
+    #[track_caller]
+    pub fn give_to(&mut self, side: Side, object: &TestObject) -> ImportKey {
+        let root = self.root(side);
+        let call = self.call(side, root, &[]);
+        self.run();
+        let running = self.started(side.other());
+        self.ret_caps(side.other(), running, &[Cap::Given(object.clone())]);
+        self.run();
+        import(&self.ok(side, call)[0])
+    }
+
+    /// Marks an object revoked and tells the other side.
+    pub fn revoke(&mut self, side: Side, object: &TestObject) {
+        object.set_revoked();
+        self.session(side).revoke(object.key());
+    }
+
+    /// Whether a reference is broken or expired, and why.
+    pub fn closed(&mut self, side: Side, key: ImportKey) -> Option<Fault> {
+        match self.session(side).poll_closed(key, Waker::noop()) {
+            Poll::Ready(fault) => Some(fault),
+            Poll::Pending => None,
+        }
+    }
+
+    // ---- a peer that does as it likes
+
+    /// Delivers a hand-made message to a side.
+    pub fn inject(&mut self, side: Side, message: Bytes) -> Result<(), Violation> {
+        let result = self.session(side).receive(&message);
+        self.collect(side);
+        result
+    }
+
+    /// Reads the frames of the messages that a side sent since message `from`, with their caps.
+    pub fn frames(&mut self, side: Side, from: usize) -> Vec<Read> {
+        let mut parsed = Parsed::new();
+        let mut frames = Vec::new();
+        for message in &self.end(side).sent[from..] {
+            parse(message, &mut parsed, &ReadLimits::default())
+                .expect("what we sent is well-formed");
+            for frame in &parsed.frames {
+                frames.push(Read {
+                    frame: *frame,
+                    caps: match frame {
+                        Frame::Call(call) => parsed.caps_of(call.caps).to_vec(),
+                        Frame::Ret { caps, .. } => parsed.caps_of(*caps).to_vec(),
+                        _ => Vec::new(),
+                    },
+                    releases: match frame {
+                        Frame::Release { pairs } => parsed.releases_of(*pairs).to_vec(),
+                        _ => Vec::new(),
+                    },
+                });
+            }
+        }
+        frames
+    }
+
+    pub fn mark(&mut self, side: Side) -> usize {
+        self.end(side).sent.len()
+    }
+
+    // ---- the end
+
+    /// Gives back all that the test holds, lets everything end, and asserts that nothing is left: no entry in any
+    /// table of either side, and every object dropped once.
+    #[track_caller]
+    pub fn finish(mut self) {
+        self.finished = true;
+        for round in 0.. {
+            for side in [A, B] {
+                let end = self.end(side);
+                for key in std::mem::take(&mut end.calls) {
+                    end.session.cancel(key);
+                }
+                for key in std::mem::take(&mut end.receipts) {
+                    end.session.forget_receipt(key);
+                }
+                for key in std::mem::take(&mut end.held) {
+                    end.session.release(key);
+                }
+                for c in std::mem::take(&mut end.held_opened) {
+                    end.session.release_opened(c);
+                }
+                end.stops.clear();
+                while !self.nothing_runs(side) {
+                    let running = self.started(side);
+                    let fault = Fault::new(Code::Cancelled, "the test is over");
+                    self.respond(side, running, Reply::Fault(fault));
+                }
+            }
+            self.settle();
+            if [A, B].iter().all(|side| self.nothing_runs(*side)) || round == 100 {
+                break;
+            }
+        }
+        for side in [A, B] {
+            let sizes = self.session(side).sizes();
+            assert!(sizes.is_empty(), "{side:?} still holds {sizes:?}");
+        }
+        self.end_sessions();
+    }
+
+    /// For tests that end the session themselves, or provoke a violation.
+    #[track_caller]
+    pub fn finish_broken(mut self) {
+        self.finished = true;
+        self.end_sessions();
+    }
+
+    /// A test that failed already says so itself.
+    pub fn forgive(&mut self) {
+        self.finished = true;
+    }
+
+    #[track_caller]
+    fn end_sessions(mut self) {
+        for side in [A, B] {
+            self.session(side).end(EndCause {
+                close: 1000,
+                reason: "over".into(),
+            });
+            self.end(side).running.clear();
+            self.collect(side);
+            self.end(side).running.clear();
+            let end = self.end(side);
+            for mut key in std::mem::take(&mut end.calls) {
+                let outcome = end.session.poll_call(&mut key, Waker::noop());
+                assert!(outcome.is_ready(), "{key:?} has no outcome");
+            }
+            for key in std::mem::take(&mut end.receipts) {
+                end.session.forget_receipt(key);
+            }
+            self.collect(side);
+            let sizes = self.session(side).sizes();
+            assert!(sizes.is_empty(), "{side:?}, ended, still holds {sizes:?}");
+        }
+        let Pair { nursery, .. } = &mut self;
+        let drops = nursery.drops.clone();
+        drop(self);
+        for (id, n) in drops.borrow().iter().enumerate() {
+            assert_eq!(*n, 1, "object {id} was dropped {n} times");
+        }
+    }
+}
+
+impl Drop for Pair {
+    fn drop(&mut self) {
+        if !self.finished && !std::thread::panicking() {
+            panic!("a test must end with `finish()`, which looks for leaks");
+        }
+    }
+}
+
+/// A frame that was sent.
+#[derive(Debug)]
+pub struct Read {
+    pub frame: Frame,
+    pub caps: Vec<Descriptor>,
+    pub releases: Vec<(Target, u64)>,
+}
+
+impl Read {
+    /// The number of its kind.
+    pub fn kind(&self) -> u8 {
+        match self.frame {
+            Frame::Call(call) => call.kind as u8,
+            Frame::Ret { .. } => 4,
+            Frame::Err { .. } => 5,
+            Frame::Cancel { .. } => 6,
+            Frame::Release { .. } => 7,
+            Frame::Broken { .. } => 8,
+            Frame::Data { .. } => 9,
+            Frame::End { .. } => 10,
+            Frame::Credit { .. } => 11,
+            Frame::Snap { .. } => 12,
+            Frame::Delta { .. } => 13,
+            Frame::Sync { .. } => 14,
+            Frame::Part { .. } => 15,
+            Frame::Drain { .. } => 16,
+        }
+    }
+}
+
+/// Arrays that hold the first caps.
+pub const ARGS: [&[u8]; 4] = [
+    &[0x90],
+    &[0x91, 0xd4, 1, 0],
+    &[0x92, 0xd4, 1, 0, 0xd4, 1, 1],
+    &[0x93, 0xd4, 1, 0, 0xd4, 1, 1, 0xd4, 1, 2],
+];
+
+/// The import among what was received.
+#[track_caller]
+pub fn import(cap: &Received<TestObject>) -> ImportKey {
+    match cap {
+        Received::Import { key, .. } => *key,
+        other => panic!("not an import: {other:?}"),
+    }
+}
+
+/// A hand-made message from a hostile or old peer: frames from `first_seq` on.
+pub fn message(first_seq: u64, ack: u64, frames: &[&dyn Fn(&mut Vec<u8>)]) -> Bytes {
+    let mut writer = BatchWriter::new();
+    for frame in frames {
+        writer.frame(|buf| frame(buf));
+    }
+    writer.seal(first_seq, ack, false).message
+}
+
+/// A CALL or OPEN frame on `target`.
+pub fn call_frame(
+    kind: CallKind,
+    id: u64,
+    target: Target,
+    depth: u8,
+    caps: &[Descriptor],
+) -> Vec<u8> {
+    let mut buf = Vec::new();
+    let ext = CallExtOut {
+        depth,
+        ..CallExtOut::default()
+    };
+    helve_protocol::frame::write_call(
+        &mut buf,
+        kind,
+        id,
+        target,
+        METHOD,
+        ARGS[caps.len().min(3)],
+        caps,
+        &ext,
+    );
+    buf
+}

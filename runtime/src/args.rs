@@ -1,0 +1,139 @@
+//! Arguments: one array, read in declaration order, so that missing trailing ones take their default and surplus ones
+//! are ignored (protocol section 2).
+
+use std::cell::{Cell, RefCell};
+use std::sync::Arc;
+
+use helve_handles::wire::Typed;
+use helve_protocol::blob::Blob;
+use helve_protocol::scan::{Budget, scan_value};
+use serde::{Deserialize, Serialize};
+
+use crate::caps::{self, InCaps, LentValue, OutCaps};
+use crate::connection::Conn;
+use crate::error::RpcError;
+
+/// The arguments of a call that came. Their bytes were scanned.
+pub struct Args {
+    bytes: Blob,
+    at: Cell<usize>,
+    left: Cell<u32>,
+    caps: RefCell<Option<Box<InCaps>>>,
+}
+
+impl Args {
+    pub(crate) fn new(bytes: Blob, caps: Option<Box<InCaps>>) -> Self {
+        let (left, at) = match *bytes {
+            [head @ 0x90..=0x9f, ..] => (u32::from(head & 15), 1),
+            [0xdc, a, b, ..] => (u32::from(u16::from_be_bytes([a, b])), 3),
+            [0xdd, a, b, c, d, ..] => (u32::from_be_bytes([a, b, c, d]), 5),
+            _ => (0, 0),
+        };
+        Args {
+            bytes,
+            at: at.into(),
+            left: left.into(),
+            caps: caps.into(),
+        }
+    }
+
+    fn next_bytes(&self) -> Result<&[u8], RpcError> {
+        let left = self
+            .left
+            .get()
+            .checked_sub(1)
+            .ok_or_else(|| RpcError::Decode("an argument is missing".into()))?;
+        let start = self.at.get();
+        let mut budget = Budget::new(u32::MAX);
+        let end = scan_value(&self.bytes, start, &mut budget)
+            .map_err(|_| RpcError::Decode("the arguments are cut short".into()))?;
+        self.left.set(left);
+        self.at.set(end);
+        Ok(self.bytes.get(start..end).unwrap_or_default())
+    }
+
+    fn next<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
+        let bytes = self.next_bytes()?;
+        let mut caps = self.caps.take();
+        let value = caps::decode(bytes, &mut caps);
+        self.caps.replace(caps);
+        value
+    }
+
+    /// The next argument.
+    pub fn take<M: Typed>(&self) -> Result<M::T, RpcError> {
+        self.next()
+    }
+
+    /// The next argument, or `default()` where the caller is older and sends fewer.
+    pub fn take_or<M: Typed>(&self, default: impl FnOnce() -> M::T) -> Result<M::T, RpcError> {
+        if self.left.get() == 0 {
+            Ok(default())
+        } else {
+            self.next()
+        }
+    }
+
+    /// The next argument as text, borrowed from the bytes that came.
+    pub fn str(&self) -> Result<&str, RpcError> {
+        self.next()
+    }
+
+    /// The next argument as bytes, borrowed from the bytes that came; an array of ints cannot be.
+    pub fn bytes(&self) -> Result<std::borrow::Cow<'_, [u8]>, RpcError> {
+        let bytes = self.next_bytes()?;
+        if let Ok(borrowed) = rmp_serde::from_slice::<&serde_bytes::Bytes>(bytes) {
+            return Ok(std::borrow::Cow::Borrowed(borrowed));
+        }
+        crate::codec::decode::<Vec<u8>>(bytes).map(std::borrow::Cow::Owned)
+    }
+
+    /// The next argument as a list of values.
+    pub fn slice<M: Typed>(&self) -> Result<Vec<M::T>, RpcError> {
+        self.next()
+    }
+}
+
+/// Arguments being written. The first error is kept, and ends the call before anything is queued.
+pub struct Put<'a> {
+    pub(crate) conn: &'a Arc<Conn>,
+    pub(crate) bytes: &'a mut Vec<u8>,
+    pub(crate) caps: OutCaps,
+    pub(crate) failed: Option<RpcError>,
+}
+
+impl Put<'_> {
+    fn put<T: Serialize + ?Sized>(&mut self, value: &T) -> &mut Self {
+        if self.failed.is_none() {
+            self.failed = caps::encode(self.conn, value, self.bytes, &mut self.caps).err();
+        }
+        self
+    }
+
+    /// An argument by value; handles inside are given for good.
+    pub fn value<M: Typed>(&mut self, value: &M::T) -> &mut Self {
+        self.put(value)
+    }
+
+    /// `&T`: handles inside are lent for the call.
+    pub fn lent<M: Typed>(&mut self, value: &M::T) -> &mut Self {
+        self.put(&LentValue(value))
+    }
+
+    /// `&str`.
+    pub fn str(&mut self, value: &str) -> &mut Self {
+        helve_protocol::frame::put_str(self.bytes, value);
+        self
+    }
+
+    /// `&[u8]`.
+    pub fn bytes(&mut self, value: &[u8]) -> &mut Self {
+        helve_protocol::frame::put_bin(self.bytes, value);
+        self
+    }
+
+    /// `&[T]`: handles inside are lent for the call.
+    pub fn slice<M: Typed>(&mut self, value: &[M::T]) -> &mut Self {
+        self.put(&LentValue(value))
+    }
+}

@@ -1,0 +1,561 @@
+//! [`Call`]: a future that is a remote call. [`Receipt`]: what is known of a one-way call.
+
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use futures::FutureExt;
+use helve_handles::lease::Lease;
+use helve_handles::wire::Wire;
+use helve_protocol::blob::Blob;
+use helve_protocol::session::{Answer, CallKey, Outgoing, ReceiptKey};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, Sleep};
+
+use crate::caps::{self, InCaps, OutCaps};
+use crate::connection::{Conn, RemoteRef};
+use crate::context::{CallCx, Cx, MAX_DEPTH, Scoped};
+use crate::error::{CallFailure, RpcError};
+use crate::handle::{Ref, Remote};
+use crate::node::ObjectRef;
+
+/// The future of a method on a local object.
+pub type Local<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+
+/// Encoded arguments that were not sent.
+pub(crate) struct Unsent {
+    args: Blob,
+    caps: Option<Box<OutCaps>>,
+}
+
+impl Unsent {
+    pub(crate) fn new(args: &[u8], caps: OutCaps) -> Unsent {
+        let caps = if caps.caps.is_empty() {
+            None
+        } else {
+            Some(Box::new(caps))
+        };
+        Unsent {
+            args: Blob::copy(args),
+            caps,
+        }
+    }
+
+    fn outgoing<'a>(
+        &'a self,
+        remote: &RemoteRef,
+        method: u32,
+        cx: &CallCx,
+        deadline: Option<Instant>,
+    ) -> Outgoing<'a, ObjectRef> {
+        Outgoing {
+            to: remote.key,
+            method,
+            args: &self.args,
+            caps: self
+                .caps
+                .as_ref()
+                .map(|caps| &caps.caps[..])
+                .unwrap_or_default(),
+            deadline: deadline.map(|at| remote.conn.time_at(at)),
+            depth: cx.depth,
+            chain: cx.chain,
+            trace: "",
+        }
+    }
+}
+
+/// A call of a method: a future that yields its result.
+///
+/// Arguments are encoded when the method is called; the call is sent when it is first polled, and cancelled when it is
+/// dropped before it is done. It borrows nothing, so it can be spawned, joined and selected on.
+#[must_use = "a call is sent when it is awaited: `.await` it, `.pipelined()` it, or mark the method `#[oneway]`"]
+pub struct Call<T, E = RpcError> {
+    state: State<T, E>,
+    deadline: Option<Instant>,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+type Decode<T, E> = fn(&Arc<Conn>, Answer<ObjectRef>) -> Result<T, E>;
+
+enum State<T, E> {
+    /// On a local object, not polled.
+    Local(Local<T, E>),
+    /// On a local object, outside of any runtime.
+    Inline(Scoped<Local<T, E>>),
+    /// On a local object, waiting: a task of its own, so that a call held unpolled cannot hold the object's lock.
+    Spawned(JoinHandle<Result<T, E>>),
+    Unsent {
+        remote: Arc<RemoteRef>,
+        lease: Option<Lease>,
+        method: u32,
+        unsent: Unsent,
+        decode: Decode<T, E>,
+    },
+    Sent {
+        remote: Arc<RemoteRef>,
+        key: CallKey,
+        decode: Decode<T, E>,
+    },
+    Failed(E),
+    Done,
+}
+
+impl<T, E> Unpin for Call<T, E> {}
+
+impl<T, E> Call<T, E> {
+    fn new(state: State<T, E>) -> Self {
+        Call {
+            state,
+            deadline: None,
+            timer: None,
+        }
+    }
+
+    pub(crate) fn failed(error: E) -> Self {
+        Call::new(State::Failed(error))
+    }
+
+    /// Gives up after `after`: the call fails with `Deadline`, and the method is cancelled. Calls that the method makes
+    /// inherit what is left. At most one hour.
+    pub fn deadline(mut self, after: Duration) -> Self {
+        let at = Instant::now() + after.min(Duration::from_secs(3600));
+        self.deadline = Some(self.deadline.map_or(at, |old| old.min(at)));
+        self
+    }
+
+    fn cancel(&mut self) {
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Spawned(task) => task.abort(),
+            State::Sent { remote, key, .. } => remote.conn.with(|session| session.cancel(key)),
+            _ => {}
+        }
+    }
+}
+
+impl<T: Send + 'static, E: CallFailure> Call<T, E> {
+    pub(crate) fn local(future: Local<T, E>) -> Self {
+        Call::new(State::Local(future))
+    }
+}
+
+impl<T: Wire, E: CallFailure> Call<T, E> {
+    pub(crate) fn remote(
+        remote: Arc<RemoteRef>,
+        lease: Option<Lease>,
+        method: u32,
+        unsent: Unsent,
+    ) -> Self {
+        Call::new(State::Unsent {
+            remote,
+            lease,
+            method,
+            unsent,
+            decode,
+        })
+    }
+}
+
+impl<H: Remote, E: CallFailure + Into<RpcError>> Call<H, E> {
+    /// The handle at once, before the answer: calls on it travel right behind this one. If this call fails, they fail
+    /// with its cause.
+    pub fn pipelined(mut self) -> H {
+        let (cx, deadline) = self.left();
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Unsent {
+                remote,
+                lease,
+                method,
+                unsent,
+                ..
+            } => {
+                if lease.is_some_and(|lease| lease.ended()) {
+                    return H::broken(RpcError::Expired);
+                }
+                let out = unsent.outgoing(&remote, method, &cx, deadline);
+                let now = deadline.map(|_| remote.conn.now());
+                let opened = remote.conn.with(|session| {
+                    now.into_iter().for_each(|now| session.set_now(now));
+                    session.open(&out)
+                });
+                match opened {
+                    Ok(key) => H::from_ref(Ref::there(RemoteRef::new(remote.conn.clone(), key))),
+                    Err(fault) => H::broken(RpcError::from_fault(&fault)),
+                }
+            }
+            State::Local(future) => {
+                let mut call: Call<H, E> = Call {
+                    state: State::Local(future),
+                    deadline,
+                    timer: None,
+                };
+                let settled = |result: Result<H, E>| {
+                    result
+                        .map(|handle| handle.as_ref().clone())
+                        .map_err(Into::into)
+                };
+                // Started at once, as a remote one would be.
+                match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
+                    Poll::Ready(Ok(handle)) => handle,
+                    Poll::Ready(Err(error)) => H::broken(error.into()),
+                    Poll::Pending => H::from_ref(Ref::settling(call.map(settled).boxed())),
+                }
+            }
+            State::Failed(error) => H::broken(error.into()),
+            state => {
+                let mut call: Call<H, E> = Call {
+                    state,
+                    deadline,
+                    timer: self.timer.take(),
+                };
+                let settled = |result: Result<H, E>| {
+                    result
+                        .map(|handle| handle.as_ref().clone())
+                        .map_err(Into::into)
+                };
+                if matches!(call.state, State::Done) {
+                    call.state = State::Failed(RpcError::Cancelled.into());
+                }
+                H::from_ref(Ref::settling(call.map(settled).boxed()))
+            }
+        }
+    }
+}
+
+impl<T, E> Call<T, E> {
+    /// What the call inherits here, and when it gives up.
+    fn left(&self) -> (CallCx, Option<Instant>) {
+        let cx = Cx::of_call();
+        let deadline = match (self.deadline, cx.deadline) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        (cx, deadline)
+    }
+}
+
+impl<T: Send + 'static, E: CallFailure> Call<T, E> {
+    /// One step. `Some` is the result.
+    fn step(&mut self, task: &mut Context<'_>) -> Option<Result<T, E>> {
+        match &mut self.state {
+            State::Sent {
+                remote,
+                key,
+                decode,
+            } => {
+                let Poll::Ready(answer) = remote
+                    .conn
+                    .with(|session| session.poll_call(key, task.waker()))
+                else {
+                    return None;
+                };
+                let (remote, decode) = (remote.clone(), *decode);
+                self.state = State::Done;
+                Some(decode(&remote.conn, answer))
+            }
+            State::Spawned(handle) => {
+                let Poll::Ready(result) = Pin::new(handle).poll(task) else {
+                    return None;
+                };
+                self.state = State::Done;
+                Some(result.unwrap_or_else(|error| Err(join_error(&error).into())))
+            }
+            State::Inline(future) => {
+                let result = catch_unwind(AssertUnwindSafe(|| Pin::new(future).poll(task)));
+                let result =
+                    result.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())));
+                result.is_ready().then(|| self.state = State::Done);
+                match result {
+                    Poll::Ready(result) => Some(result),
+                    Poll::Pending => None,
+                }
+            }
+            State::Unsent { .. } | State::Local(_) | State::Failed(_) | State::Done => {
+                self.start(task)
+            }
+        }
+    }
+
+    fn start(&mut self, task: &mut Context<'_>) -> Option<Result<T, E>> {
+        let (cx, deadline) = self.left();
+        match std::mem::replace(&mut self.state, State::Done) {
+            State::Unsent {
+                remote,
+                lease,
+                method,
+                unsent,
+                decode,
+            } => {
+                if lease.is_some_and(|lease| lease.ended()) {
+                    return Some(Err(RpcError::Expired.into()));
+                }
+                let out = unsent.outgoing(&remote, method, &cx, deadline);
+                let now = deadline.map(|_| remote.conn.now());
+                let sent = remote.conn.with(|session| {
+                    now.into_iter().for_each(|now| session.set_now(now));
+                    session.call(&out, Some(task.waker()))
+                });
+                match sent {
+                    Ok(key) => {
+                        self.state = State::Sent {
+                            remote,
+                            key,
+                            decode,
+                        }
+                    }
+                    Err(fault) => return Some(Err(RpcError::from_fault(&fault).into())),
+                }
+                self.deadline = deadline;
+                None
+            }
+            State::Local(future) => {
+                if cx.depth > MAX_DEPTH {
+                    return Some(Err(RpcError::Exhausted(
+                        "calls made inside calls are nested over 15 deep".into(),
+                    )
+                    .into()));
+                }
+                let mut nested = Cx::current().nested();
+                if let Some(deadline) = deadline {
+                    nested = nested.until(deadline);
+                }
+                self.deadline = deadline;
+                let mut scoped = Scoped::new(nested, future);
+                let polled = catch_unwind(AssertUnwindSafe(|| Pin::new(&mut scoped).poll(task)));
+                match polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into()))) {
+                    Poll::Ready(result) => Some(result),
+                    Poll::Pending => {
+                        self.state = match tokio::runtime::Handle::try_current() {
+                            Ok(runtime) => State::Spawned(runtime.spawn(
+                                AssertUnwindSafe(scoped).catch_unwind().map(|result| {
+                                    result.unwrap_or_else(|panic| Err(panicked(&*panic).into()))
+                                }),
+                            )),
+                            Err(_) => State::Inline(scoped),
+                        };
+                        // The task is woken by the spawned one.
+                        if let State::Spawned(_) = self.state {
+                            self.step(task)
+                        } else {
+                            None
+                        }
+                    }
+                }
+            }
+            State::Failed(error) => Some(Err(error)),
+            _ => Some(Err(RpcError::Internal(
+                "a call was polled after it had finished".into(),
+            )
+            .into())),
+        }
+    }
+}
+
+impl<T: Send + 'static, E: CallFailure> Future for Call<T, E> {
+    type Output = Result<T, E>;
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let me = &mut *self;
+        if let Some(result) = me.step(task) {
+            return Poll::Ready(result);
+        }
+        if let Some(at) = me.deadline {
+            let timer = me
+                .timer
+                .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            if timer.as_mut().poll(task).is_ready() {
+                me.cancel();
+                return Poll::Ready(Err(RpcError::Deadline.into()));
+            }
+        }
+        Poll::Pending
+    }
+}
+
+impl<T, E> Drop for Call<T, E> {
+    fn drop(&mut self) {
+        self.cancel();
+    }
+}
+
+impl<T, E> std::fmt::Debug for Call<T, E> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let state = match &self.state {
+            State::Local(_) | State::Unsent { .. } => "not polled",
+            State::Inline(_) | State::Spawned(_) | State::Sent { .. } => "open",
+            State::Failed(_) => "failed",
+            State::Done => "done",
+        };
+        f.debug_struct("Call")
+            .field("state", &state)
+            .field("deadline", &self.deadline)
+            .finish_non_exhaustive()
+    }
+}
+
+fn decode<T: Wire, E: CallFailure>(conn: &Arc<Conn>, answer: Answer<ObjectRef>) -> Result<T, E> {
+    match answer {
+        Ok((bytes, caps)) => Ok(caps::decode(&bytes, &mut InCaps::new(conn, caps, None))?),
+        Err(fault) if fault.code == helve_protocol::Code::App => Err(E::join(&fault.data)),
+        Err(fault) => Err(RpcError::from_fault(&fault).into()),
+    }
+}
+
+fn join_error(error: &tokio::task::JoinError) -> RpcError {
+    if error.is_cancelled() {
+        RpcError::Cancelled
+    } else {
+        RpcError::Internal("the method panicked".into())
+    }
+}
+
+/// What a caller is told of a panic: that it was one. Its text goes to the log of the host.
+pub(crate) fn panicked(panic: &(dyn std::any::Any + Send)) -> RpcError {
+    let text = panic
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    tracing::error!(panic = text.unwrap_or("(not a text)"), "a method panicked");
+    RpcError::Internal("the method panicked".into())
+}
+
+/// What is known of a one-way call. It is on its way already; dropping this changes nothing.
+#[derive(Debug)]
+pub struct Receipt(Track);
+
+enum Track {
+    Failed(RpcError),
+    Done,
+    Local(Call<()>),
+    Remote {
+        remote: Arc<RemoteRef>,
+        key: ReceiptKey,
+    },
+}
+
+impl Receipt {
+    pub(crate) fn failed(error: RpcError) -> Receipt {
+        Receipt(Track::Failed(error))
+    }
+
+    pub(crate) fn remote(remote: Arc<RemoteRef>, method: u32, unsent: &Unsent) -> Receipt {
+        let cx = Cx::of_call();
+        let out = unsent.outgoing(&remote, method, &cx, cx.deadline);
+        if out
+            .caps
+            .iter()
+            .any(|cap| matches!(cap, helve_protocol::session::Cap::Lent(_)))
+        {
+            return Receipt::failed(RpcError::Encode(
+                "a one-way call has no end, so nothing can be lent to it".into(),
+            ));
+        }
+        match remote.conn.with(|session| session.tell(&out)) {
+            Ok(key) => Receipt(Track::Remote { remote, key }),
+            Err(fault) => Receipt::failed(RpcError::from_fault(&fault)),
+        }
+    }
+
+    /// Starts a call of a local object at once. If it waits, it goes on by itself.
+    pub(crate) fn local(mut call: Call<()>) -> Receipt {
+        Receipt(
+            match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
+                Poll::Ready(Ok(())) => Track::Done,
+                Poll::Ready(Err(error)) => Track::Failed(error),
+                Poll::Pending => Track::Local(call),
+            },
+        )
+    }
+
+    /// Waits until the call is in the queue of the connection: the polite way to send many.
+    ///
+    /// # Errors
+    /// It was not sent: a broken handle, too many one-way calls waiting here (`Exhausted`), or a session that is over.
+    pub async fn queued(&mut self) -> Result<(), RpcError> {
+        self.reached(false).await
+    }
+
+    /// Waits until the peer has acknowledged the call: it is in its session, and will run unless the session is lost.
+    ///
+    /// # Errors
+    /// As [`queued`](Self::queued); `MaybeRan` where the session ended before the acknowledgement.
+    pub async fn accepted(&mut self) -> Result<(), RpcError> {
+        self.reached(true).await
+    }
+
+    /// Waits until the method has ended, and all earlier one-way calls on the same handle.
+    ///
+    /// # Errors
+    /// The first error of these calls since the last flush, which it clears; else as [`accepted`](Self::accepted).
+    pub async fn handled(&mut self) -> Result<(), RpcError> {
+        self.queued().await?;
+        match &mut self.0 {
+            Track::Remote { remote, .. } => {
+                let flush = helve_handles::id::method_id("helve.Object", "flush");
+                let unsent = Unsent::new(&[0x90], OutCaps::default());
+                Call::<(), RpcError>::remote(remote.clone(), None, flush, unsent).await
+            }
+            Track::Local(call) => {
+                let result = call.await;
+                self.0 = result.clone().map_or_else(Track::Failed, |()| Track::Done);
+                result
+            }
+            Track::Failed(error) => Err(error.clone()),
+            Track::Done => Ok(()),
+        }
+    }
+
+    async fn reached(&mut self, accepted: bool) -> Result<(), RpcError> {
+        match &mut self.0 {
+            Track::Failed(error) => Err(error.clone()),
+            Track::Done | Track::Local(_) => Ok(()),
+            Track::Remote { remote, key } => {
+                let reached = std::future::poll_fn(|task| {
+                    remote
+                        .conn
+                        .with(|session| session.poll_receipt(key, accepted, task.waker()))
+                })
+                .await;
+                reached.map_err(|fault| RpcError::from_fault(&fault))
+            }
+        }
+    }
+}
+
+impl Drop for Receipt {
+    fn drop(&mut self) {
+        match &mut self.0 {
+            Track::Remote {
+                remote,
+                key: key @ ReceiptKey::Waiting(_),
+            } => {
+                let key = *key;
+                remote.conn.with(|session| session.forget_receipt(key));
+            }
+            // The method goes on: a dropped `Call` would stop it.
+            Track::Local(call) => call.state = State::Done,
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Track {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Track::Failed(error) => write!(f, "failed: {error}"),
+            Track::Done => f.write_str("done"),
+            Track::Local(_) => f.write_str("running"),
+            Track::Remote {
+                key: ReceiptKey::Waiting(_),
+                ..
+            } => f.write_str("waiting"),
+            Track::Remote {
+                key: ReceiptKey::Sent(seq),
+                ..
+            } => write!(f, "queued as {seq}"),
+        }
+    }
+}

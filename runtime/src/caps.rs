@@ -1,0 +1,204 @@
+//! The references in a value that is being encoded or decoded. serde hands no context to `Serialize` and
+//! `Deserialize`, so they find it in a thread-local scope, which lives for one value and is never held across an await.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use helve_handles::lease::Lease;
+use helve_protocol::session::{Cap, Received};
+use serde::de::Error as _;
+use serde::ser::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::codec;
+use crate::connection::{Conn, RemoteRef};
+use crate::error::RpcError;
+use crate::node::ObjectRef;
+
+/// The references of one frame going out, and what keeps them alive until it is numbered.
+#[derive(Default)]
+pub(crate) struct OutCaps {
+    pub(crate) caps: Vec<Cap<ObjectRef>>,
+    pub(crate) keep: Vec<Arc<RemoteRef>>,
+}
+
+/// The references of one frame that came; each is taken at most once, the rest is released with this.
+pub(crate) struct InCaps {
+    conn: Arc<Conn>,
+    caps: Vec<Option<Received<ObjectRef>>>,
+    lease: Option<Lease>,
+}
+
+impl InCaps {
+    /// References that came over `conn`. `lease` ends with the call that lent some of them.
+    pub(crate) fn new(
+        conn: &Arc<Conn>,
+        caps: Vec<Received<ObjectRef>>,
+        lease: Option<Lease>,
+    ) -> Option<Box<InCaps>> {
+        if caps.is_empty() {
+            return None;
+        }
+        Some(Box::new(InCaps {
+            conn: conn.clone(),
+            caps: caps.into_iter().map(Some).collect(),
+            lease,
+        }))
+    }
+}
+
+impl Drop for InCaps {
+    fn drop(&mut self) {
+        let left: Vec<_> = self.caps.drain(..).flatten().collect();
+        if !left.is_empty() {
+            self.conn.with(|session| session.discard(left));
+        }
+    }
+}
+
+/// One reference that was taken out of a frame.
+pub(crate) struct Taken {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) what: Received<ObjectRef>,
+    pub(crate) lease: Option<Lease>,
+}
+
+enum Scope {
+    /// Encoding for this connection. `lend` is set inside a lent argument.
+    Out {
+        conn: Arc<Conn>,
+        out: OutCaps,
+        lend: bool,
+    },
+    In(Box<InCaps>),
+}
+
+thread_local! {
+    static SCOPE: RefCell<Option<Scope>> = const { RefCell::new(None) };
+}
+
+/// Runs `f` with `scope` current, and gives it back with what `f` did to it. Restores the outer scope on panic too.
+fn within<R>(scope: Scope, f: impl FnOnce() -> R) -> (R, Option<Scope>) {
+    struct Restore(Option<Scope>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let outer = self.0.take();
+            let inner = SCOPE.with(|here| std::mem::replace(&mut *here.borrow_mut(), outer));
+            // Dropped outside of the borrow: releasing references may run code that encodes.
+            drop(inner);
+        }
+    }
+    let restore = Restore(SCOPE.with(|here| here.borrow_mut().replace(scope)));
+    let result = f();
+    let scope = SCOPE.with(|here| here.borrow_mut().take());
+    drop(restore);
+    (result, scope)
+}
+
+/// Appends a value to `bytes`, its references to `caps`.
+pub(crate) fn encode<T: Serialize + ?Sized>(
+    conn: &Arc<Conn>,
+    value: &T,
+    bytes: &mut Vec<u8>,
+    caps: &mut OutCaps,
+) -> Result<(), RpcError> {
+    let scope = Scope::Out {
+        conn: conn.clone(),
+        out: std::mem::take(caps),
+        lend: false,
+    };
+    let (result, scope) = within(scope, || codec::encode_into(value, bytes));
+    if let Some(Scope::Out { out, .. }) = scope {
+        *caps = out;
+    }
+    result
+}
+
+/// A value whose references stand in `caps`.
+pub(crate) fn decode<'a, T: Deserialize<'a>>(
+    bytes: &'a [u8],
+    caps: &mut Option<Box<InCaps>>,
+) -> Result<T, RpcError> {
+    let Some(inside) = caps.take() else {
+        return codec::decode(bytes);
+    };
+    let (result, scope) = within(Scope::In(inside), || codec::decode(bytes));
+    if let Some(Scope::In(inside)) = scope {
+        *caps = Some(inside);
+    }
+    result
+}
+
+const OUTSIDE: &str = "a handle travels only as an argument or result of a call";
+
+/// `&argument`: every handle inside it is lent for the call (R3).
+pub(crate) struct LentValue<'a, T: ?Sized>(pub(crate) &'a T);
+
+impl<T: Serialize + ?Sized> Serialize for LentValue<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let lend = |to: bool| {
+            SCOPE.with(|here| match &mut *here.borrow_mut() {
+                Some(Scope::Out { lend, .. }) => std::mem::replace(lend, to),
+                _ => false,
+            })
+        };
+        let before = lend(true);
+        let result = self.0.serialize(serializer);
+        lend(before);
+        result
+    }
+}
+
+/// Writes a reference: ext 1 with its index in the cap table.
+pub(crate) fn put<S: Serializer>(
+    serializer: S,
+    make: impl FnOnce(&Arc<Conn>, bool, &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError>,
+) -> Result<S::Ok, S::Error> {
+    let index = SCOPE.with(|here| match &mut *here.borrow_mut() {
+        Some(Scope::Out { conn, out, lend }) => {
+            let cap = make(conn, *lend, out)?;
+            let index = u8::try_from(out.caps.len()).ok().filter(|i| *i < 255);
+            let index = index.ok_or_else(|| {
+                RpcError::Encode("over 255 handles in one message: send them in parts".into())
+            })?;
+            out.caps.push(cap);
+            Ok(index)
+        }
+        _ => Err(RpcError::Encode(OUTSIDE.into())),
+    });
+    CapIndex((
+        1,
+        serde_bytes::ByteArray::new([index.map_err(S::Error::custom)?]),
+    ))
+    .serialize(serializer)
+}
+
+/// Reads a reference.
+pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Taken, D::Error> {
+    let CapIndex((tag, index)) = CapIndex::deserialize(deserializer)?;
+    if tag != 1 {
+        return Err(D::Error::custom("not a handle"));
+    }
+    SCOPE.with(|here| match &mut *here.borrow_mut() {
+        Some(Scope::In(inside)) => {
+            let what = inside
+                .caps
+                .get_mut(usize::from(index[0]))
+                .and_then(Option::take);
+            let what = what.ok_or_else(|| {
+                D::Error::custom("no such handle in this message, or taken twice")
+            })?;
+            Ok(Taken {
+                conn: inside.conn.clone(),
+                what,
+                lease: inside.lease.clone(),
+            })
+        }
+        _ => Err(D::Error::custom(OUTSIDE)),
+    })
+}
+
+/// rmp-serde's name for an ext.
+#[derive(Serialize, Deserialize)]
+#[serde(rename = "_ExtStruct")]
+struct CapIndex((i8, serde_bytes::ByteArray<1>));

@@ -1,0 +1,302 @@
+//! What is shared by all who use one connection: the session under its lock, and whoever drives the link.
+//!
+//! Nothing under the lock runs user code: values are encoded before, wakers are called and objects dropped after.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
+
+use futures::future::AbortHandle;
+use helve_protocol::session::{EndCause, ImportKey, IncomingId, Role, Session, Time};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use crate::node::{Node, ObjectRef};
+use crate::peer::Peer;
+use crate::stats::{Counters, State};
+use crate::transport::Close;
+
+/// One connection: everything but the link itself.
+pub(crate) struct Conn {
+    core: Mutex<Core>,
+    pub(crate) node: Arc<Node>,
+    pub(crate) peer: Peer,
+    pub(crate) role: Role,
+    pub(crate) counters: Counters,
+    start: Instant,
+    /// References to the peer's objects, and `Connection`s. A client that has none left closes.
+    users: AtomicUsize,
+    /// Methods of ours that wait, by the call that they answer.
+    running: Mutex<HashMap<IncomingId, Running>>,
+    pub(crate) state: watch::Sender<State>,
+}
+
+/// A method that waits.
+struct Running {
+    handle: AbortHandle,
+    /// It runs on when the session is lost.
+    detached: bool,
+}
+
+/// What stands under the lock.
+struct Core {
+    session: Session<ObjectRef>,
+    /// The connection task, while it sleeps.
+    sleeper: Option<Waker>,
+    /// When the connection task wakes by itself.
+    alarm: Option<Time>,
+    /// Say this and go.
+    closing: Option<Close>,
+}
+
+impl Conn {
+    pub(crate) fn new(
+        session: Session<ObjectRef>,
+        role: Role,
+        node: Arc<Node>,
+        peer: Peer,
+    ) -> Arc<Conn> {
+        let conn = Arc::new(Conn {
+            core: Mutex::new(Core {
+                session,
+                sleeper: None,
+                alarm: None,
+                closing: None,
+            }),
+            node: node.clone(),
+            peer,
+            role,
+            counters: Counters::default(),
+            start: Instant::now(),
+            users: AtomicUsize::new(0),
+            running: Mutex::default(),
+            state: watch::Sender::new(State::Connected),
+        });
+        node.add_session(&conn);
+        conn
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs `f` on the session. Afterwards, unlocked: tasks are woken, the connection task too if there is something
+    /// for it, and objects that nobody holds any more are dropped.
+    pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Session<ObjectRef>) -> R) -> R {
+        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
+        let mut core = self.lock();
+        let result = f(&mut core.session);
+        core.session.take_wakes(&mut wakes);
+        core.session.take_garbage(&mut garbage);
+        let sleeper = if core.sleeper.is_some() && core.needs_the_task() {
+            core.sleeper.take()
+        } else {
+            None
+        };
+        drop(core);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        wakes.into_iter().for_each(Waker::wake);
+        drop(garbage);
+        result
+    }
+
+    /// As [`with`](Self::with), for the connection task, which needs no waking.
+    pub(crate) fn with_task<R>(&self, f: impl FnOnce(&mut Session<ObjectRef>) -> R) -> R {
+        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
+        let mut core = self.lock();
+        core.sleeper = None;
+        let result = f(&mut core.session);
+        core.session.take_wakes(&mut wakes);
+        core.session.take_garbage(&mut garbage);
+        drop(core);
+        wakes.into_iter().for_each(Waker::wake);
+        drop(garbage);
+        result
+    }
+
+    /// Puts the connection task to sleep if there is nothing for it; in the same lock that saw so.
+    pub(crate) fn sleep(&self, waker: &Waker, now: Time) -> Sleep {
+        let mut core = self.lock();
+        core.session.set_now(now);
+        if let Some(close) = core.closing.take() {
+            return Sleep::Close(close);
+        }
+        if core.session.wants_transmit() || core.session.has_events() {
+            return Sleep::Awake;
+        }
+        core.alarm = core.session.timeout();
+        match &mut core.sleeper {
+            Some(sleeper) => sleeper.clone_from(waker),
+            none => *none = Some(waker.clone()),
+        }
+        Sleep::Until(core.alarm)
+    }
+
+    /// Asks the connection task to close.
+    pub(crate) fn close(&self, close: Close) {
+        let mut core = self.lock();
+        core.closing.get_or_insert(close);
+        let sleeper = core.sleeper.take();
+        drop(core);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    pub(crate) fn time_at(&self, at: Instant) -> Time {
+        let since = at.saturating_duration_since(self.start);
+        Time(u64::try_from(since.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(crate) fn now(&self) -> Time {
+        self.time_at(Instant::now())
+    }
+
+    pub(crate) fn instant_of(&self, time: Time) -> Instant {
+        self.start + std::time::Duration::from_micros(time.0)
+    }
+
+    /// One more user of this connection. A client closes after the last one has gone.
+    pub(crate) fn add_user(&self) {
+        self.users.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn drop_user(&self) {
+        if self.users.fetch_sub(1, Ordering::AcqRel) == 1 && self.role == Role::Client {
+            self.wake();
+        }
+    }
+
+    fn wake(&self) {
+        let sleeper = self.lock().sleeper.take();
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+    }
+
+    /// Whether nobody here uses the peer any more, and the peer nothing of ours.
+    pub(crate) fn is_unused(&self) -> bool {
+        if self.role != Role::Client || self.users.load(Ordering::Acquire) > 0 {
+            return false;
+        }
+        let sizes = self.lock().session.sizes();
+        sizes.exports + sizes.imports + sizes.opened + sizes.incoming + sizes.waiting + sizes.calls
+            == 0
+    }
+
+    /// A method of ours that waits, so that CANCEL or the end of the session may stop it.
+    pub(crate) fn add_running(&self, id: IncomingId, handle: AbortHandle, detached: bool) {
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Running { handle, detached });
+    }
+
+    pub(crate) fn remove_running(&self, id: IncomingId) {
+        self.running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+    }
+
+    /// Stops a method that waits; what it was to answer is answered by its task, once it is dropped.
+    pub(crate) fn stop(&self, id: IncomingId) {
+        let running = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(&id);
+        if let Some(running) = running {
+            running.handle.abort();
+        }
+    }
+
+    /// Ends the session (R17) and says so to all who wait.
+    pub(crate) fn end(&self, code: u16, reason: &str) {
+        let cause = EndCause {
+            close: code,
+            reason: reason.into(),
+        };
+        self.with_task(|session| {
+            session.end(cause);
+            // All that it asks for is to stop what runs.
+            while session.poll_event().is_some() {}
+        });
+        let running =
+            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        for running in running.into_values().filter(|running| !running.detached) {
+            running.handle.abort();
+        }
+        self.state.send_replace(State::Lost {
+            code,
+            reason: reason.to_owned(),
+        });
+    }
+}
+
+impl Core {
+    fn needs_the_task(&self) -> bool {
+        self.session.wants_transmit()
+            || self.session.has_events()
+            || self
+                .session
+                .timeout()
+                .is_some_and(|at| self.alarm.is_none_or(|alarm| at < alarm))
+    }
+}
+
+/// What the connection task may do next.
+pub(crate) enum Sleep {
+    /// Go on: something came meanwhile.
+    Awake,
+    /// Sleep until woken, or until then.
+    Until(Option<Time>),
+    /// Close the link.
+    Close(Close),
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn")
+            .field("role", &self.role)
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
+    }
+}
+
+/// One reference to an object of the peer's. Handles share it; the last one releases it (R1).
+pub(crate) struct RemoteRef {
+    pub(crate) conn: Arc<Conn>,
+    pub(crate) key: ImportKey,
+}
+
+impl RemoteRef {
+    /// Takes over one reference of the session's.
+    pub(crate) fn new(conn: Arc<Conn>, key: ImportKey) -> Arc<RemoteRef> {
+        conn.add_user();
+        Arc::new(RemoteRef { conn, key })
+    }
+
+    /// Whether both name the same object (R6).
+    pub(crate) fn same(&self, other: &RemoteRef) -> bool {
+        if !Arc::ptr_eq(&self.conn, &other.conn) {
+            return false;
+        }
+        self.key == other.key
+            || self.conn.with(|session| {
+                session
+                    .identity(self.key)
+                    .is_some_and(|a| session.identity(other.key) == Some(a))
+            })
+    }
+}
+
+impl Drop for RemoteRef {
+    fn drop(&mut self) {
+        self.conn.with(|session| session.release(self.key));
+        self.conn.drop_user();
+    }
+}

@@ -1,0 +1,299 @@
+//! A call that arrived, on its way through a method: decoded and polled once, in place; only a method that waits
+//! becomes a task. Its answer goes into the turn's replies, or, from a task, straight to the session.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use futures::FutureExt;
+use futures::future::{AbortHandle, Abortable};
+use helve_handles::lease::Lease;
+use helve_handles::wire::Typed;
+use helve_protocol::frame::CallKind;
+use helve_protocol::session::{IncomingId, Invocation, Received, Reply};
+use helve_protocol::{Code, Fault, frame};
+use tokio::time::Instant;
+
+use crate::args::Args;
+use crate::call::panicked;
+use crate::caps::{self, InCaps, OutCaps};
+use crate::codec::with_scratch;
+use crate::connection::Conn;
+use crate::context::Cx;
+use crate::error::{CallFailure, RpcError};
+use crate::node::ObjectRef;
+
+/// The longest result that goes in one frame.
+const PAYLOAD_MAX: usize = 65_536;
+
+/// A call that arrived. Generated code takes its [`method`](Self::method) and [`serve`](Self::serve)s it.
+pub struct Incoming {
+    conn: Arc<Conn>,
+    invocation: Invocation<ObjectRef>,
+}
+
+/// Replies of calls that were done in place: written without the lock, handed to the session at once after the batch.
+#[derive(Default)]
+pub(crate) struct Replies {
+    pub(crate) frames: Vec<u8>,
+    pub(crate) done: Vec<(IncomingId, u32)>,
+}
+
+thread_local! {
+    /// Set while the connection task of this thread starts the calls of one batch.
+    static TURN: RefCell<Option<(*const Conn, Replies)>> = const { RefCell::new(None) };
+}
+
+/// Runs `f`, collecting into `replies` what is answered in place on `conn`.
+pub(crate) fn collect(conn: &Arc<Conn>, replies: &mut Replies, f: impl FnOnce()) {
+    struct Restore<'a>(&'a mut Replies, Option<(*const Conn, Replies)>);
+    impl Drop for Restore<'_> {
+        fn drop(&mut self) {
+            let outer = self.1.take();
+            if let Some((_, replies)) =
+                TURN.with(|turn| std::mem::replace(&mut *turn.borrow_mut(), outer))
+            {
+                *self.0 = replies;
+            }
+        }
+    }
+    let mine = (Arc::as_ptr(conn), std::mem::take(replies));
+    let outer = TURN.with(|turn| turn.borrow_mut().replace(mine));
+    let _restore = Restore(replies, outer);
+    f();
+}
+
+/// What answers a call, with the means to do so later.
+struct Answering {
+    conn: Arc<Conn>,
+    id: IncomingId,
+    kind: CallKind,
+    lease: Option<Lease>,
+}
+
+impl Incoming {
+    pub(crate) fn new(conn: Arc<Conn>, invocation: Invocation<ObjectRef>) -> Incoming {
+        Incoming { conn, invocation }
+    }
+
+    /// FNV-1a of `interface-id/method-name`.
+    pub fn method(&self) -> u32 {
+        self.invocation.method
+    }
+
+    /// Answers that there is no such method.
+    pub fn unimplemented(self) {
+        let Incoming { conn, invocation } = self;
+        let fault = Fault::new(Code::Unimplemented, "the object has no such method");
+        conn.with(|session| {
+            session.discard(invocation.caps);
+            session.respond(invocation.id, Reply::Fault(fault));
+        });
+    }
+
+    pub(crate) fn answer(self, value: &[u8]) {
+        let Incoming { conn, invocation } = self;
+        conn.with(|session| {
+            session.discard(invocation.caps);
+            session.respond(invocation.id, Reply::Value(value, &[]));
+        });
+    }
+
+    /// Runs a method: `make` decodes the arguments and enters the object, inside the future that it returns.
+    pub fn serve<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(Cx, Args) -> F)
+    where
+        F: Future<Output = Result<M::T, E>> + Send + 'static,
+    {
+        self.run::<M, E, F>(false, make);
+    }
+
+    /// As [`serve`](Self::serve), for a method that runs on when its session is lost.
+    pub fn serve_detached<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(Cx, Args) -> F)
+    where
+        F: Future<Output = Result<M::T, E>> + Send + 'static,
+    {
+        self.run::<M, E, F>(true, make);
+    }
+
+    fn run<M: Typed, E: CallFailure, F>(self, detached: bool, make: impl FnOnce(Cx, Args) -> F)
+    where
+        F: Future<Output = Result<M::T, E>> + Send + 'static,
+    {
+        let Incoming { conn, invocation } = self;
+        let deadline = invocation.deadline.map(|at| conn.instant_of(at));
+        let cx = Cx::incoming(
+            Some(conn.peer.clone()),
+            deadline,
+            invocation.depth,
+            invocation.chain,
+        );
+        let lends = invocation
+            .caps
+            .iter()
+            .any(|cap| matches!(cap, Received::Import { lent: true, .. }));
+        let lease = lends.then(Lease::new);
+        let plain = invocation.caps.is_empty();
+        let caps = InCaps::new(&conn, invocation.caps, lease.clone());
+        let answering = Answering {
+            conn,
+            id: invocation.id,
+            kind: invocation.kind,
+            lease,
+        };
+        let mut future = Box::pin(make(cx.clone(), Args::new(invocation.args, caps)));
+        let mut cx = Some(cx);
+        // The one poll in place; a method that waits is polled again at once by its own task.
+        match poll_caught(
+            &mut cx,
+            future.as_mut(),
+            &mut Context::from_waker(Waker::noop()),
+        ) {
+            Poll::Ready(result) => {
+                drop(future);
+                answering.answer::<M, E>(result, plain);
+            }
+            Poll::Pending => spawn::<M, E, F>(answering, cx, future, deadline, detached),
+        }
+    }
+}
+
+fn poll_caught<T, E: CallFailure>(
+    cx: &mut Option<Cx>,
+    future: Pin<&mut (impl Future<Output = Result<T, E>> + ?Sized)>,
+    task: &mut Context<'_>,
+) -> Poll<Result<T, E>> {
+    let polled = catch_unwind(AssertUnwindSafe(|| Cx::enter(cx, || future.poll(task))));
+    polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())))
+}
+
+fn spawn<M: Typed, E: CallFailure, F>(
+    answering: Answering,
+    mut cx: Option<Cx>,
+    mut future: Pin<Box<F>>,
+    deadline: Option<Instant>,
+    detached: bool,
+) where
+    F: Future<Output = Result<M::T, E>> + Send + 'static,
+{
+    let (handle, registration) = AbortHandle::new_pair();
+    let (conn, id) = (answering.conn.clone(), answering.id);
+    conn.add_running(id, handle, detached);
+    let method = std::future::poll_fn(move |task| poll_caught(&mut cx, future.as_mut(), task));
+    let task = async move {
+        let limited = async {
+            match deadline {
+                None => Some(method.await),
+                Some(at) => tokio::time::timeout_at(at, method).await.ok(),
+            }
+        };
+        // What an aborted or late method held is dropped here, before its call is answered.
+        let result = match Abortable::new(limited, registration).await {
+            Ok(Some(result)) => result,
+            Ok(None) => Err(RpcError::Deadline.into()),
+            Err(_) => Err(RpcError::Cancelled.into()),
+        };
+        answering.conn.remove_running(id);
+        answering.answer::<M, E>(result, false);
+    };
+    tokio::spawn(task.boxed());
+}
+
+impl Answering {
+    /// Encodes a result and sends it. `plain`: the call brought no references, so nothing has to expire.
+    fn answer<M: Typed, E: CallFailure>(self, result: Result<M::T, E>, plain: bool) {
+        // R3: lent references are dead before RET is queued.
+        if let Some(lease) = &self.lease {
+            lease.end();
+        }
+        let value = match result {
+            Ok(value) => value,
+            Err(error) => return self.fail(error),
+        };
+        if self.kind == CallKind::Tell {
+            drop(value);
+            return self.send(Reply::Value(&[], &[]));
+        }
+        if plain && self.kind == CallKind::Call {
+            let in_turn = TURN.with(|turn| match &mut *turn.borrow_mut() {
+                Some((conn, replies)) if *conn == Arc::as_ptr(&self.conn) => {
+                    Some(std::mem::take(replies))
+                }
+                _ => None,
+            });
+            if let Some(mut replies) = in_turn {
+                let rest = self.write::<M>(&value, &mut replies);
+                TURN.with(|turn| {
+                    if let Some((_, place)) = &mut *turn.borrow_mut() {
+                        *place = replies;
+                    }
+                });
+                match rest {
+                    Ok(None) => {}
+                    Ok(Some((bytes, caps))) => self.send_value(&bytes, &caps),
+                    Err(error) => self.fail::<RpcError>(error),
+                }
+                return;
+            }
+        }
+        let mut caps = OutCaps::default();
+        with_scratch(
+            |bytes| match caps::encode(&self.conn, &value, bytes, &mut caps) {
+                Ok(()) => self.send_value(bytes, &caps),
+                Err(error) => self.fail::<RpcError>(error),
+            },
+        );
+        // References inside are let go only after the frame that names them (R4).
+        drop(value);
+    }
+
+    /// Writes a RET among the turn's replies. A value with references, or one that is too long, is given back instead.
+    fn write<M: Typed>(
+        &self,
+        value: &M::T,
+        replies: &mut Replies,
+    ) -> Result<Option<(Vec<u8>, OutCaps)>, RpcError> {
+        let start = replies.frames.len();
+        frame::write_ret(
+            &mut replies.frames,
+            self.id.as_call().unwrap_or_default(),
+            &[],
+            &[],
+            &[],
+        );
+        let head = replies.frames.len();
+        let mut caps = OutCaps::default();
+        let result = caps::encode(&self.conn, value, &mut replies.frames, &mut caps);
+        if result.is_err() || !caps.caps.is_empty() || replies.frames.len() - head > PAYLOAD_MAX {
+            let bytes = replies.frames.get(head..).unwrap_or_default().to_vec();
+            replies.frames.truncate(start);
+            return result.map(|()| Some((bytes, caps)));
+        }
+        replies.done.push((self.id, replies.frames.len() as u32));
+        Ok(None)
+    }
+
+    fn send_value(&self, bytes: &[u8], caps: &OutCaps) {
+        let one_handle = bytes == [0xd4, 1, 0] && caps.caps.len() == 1;
+        match caps.caps.first() {
+            Some(cap) if one_handle && self.kind == CallKind::Open => {
+                self.send(Reply::Handle(cap.clone()))
+            }
+            _ => self.send(Reply::Value(bytes, &caps.caps)),
+        }
+    }
+
+    fn send(&self, reply: Reply<'_, ObjectRef>) {
+        self.conn.with(|session| session.respond(self.id, reply));
+    }
+
+    fn fail<E: CallFailure>(&self, error: E) {
+        let fault = match error.split() {
+            Ok(failure) => Fault::app(&failure.message, failure.data),
+            Err(error) => error.to_fault(),
+        };
+        self.send(Reply::Fault(fault));
+    }
+}

@@ -1,0 +1,385 @@
+//! The one task that owns a link: reads batches, starts their calls in place, writes what the session has to say.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use helve_handles::id::method_id;
+use helve_protocol::session::{Event, Invocation};
+use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::{Instant, Sleep};
+
+use crate::connection::{Conn, Sleep as Next};
+use crate::dispatch::{Incoming, Replies, collect};
+use crate::node::ObjectRef;
+use crate::transport::{Close, Link, LinkEnd};
+
+/// Messages that are taken before what they caused is sent.
+const MESSAGES_A_TURN: usize = 32;
+/// R16: silence after which the peer is pinged, and after which it is dead.
+const PING: Duration = Duration::from_secs(20);
+/// How long a Close may take, and the acks before it (S10).
+const CLOSING: Duration = Duration::from_secs(5);
+
+const PEER_PING: u32 = method_id("helve.Peer", "ping");
+
+/// The connection task. Ends when the link or the session does.
+pub(crate) struct Driver<L> {
+    conn: Arc<Conn>,
+    link: L,
+    events: VecDeque<Event<ObjectRef>>,
+    replies: Replies,
+    /// The peer asked for an ack that must be flushed before its calls are polled (S4).
+    ack_first: bool,
+    /// Frames of the last message out; more than one says that callers come in crowds.
+    last_out: u32,
+    /// Other tasks were let run before this flush.
+    yielded: bool,
+    one_thread: bool,
+    timer: Pin<Box<Sleep>>,
+    heard_at: Instant,
+    pinged: bool,
+    phase: Phase,
+}
+
+enum Phase {
+    Open,
+    /// Everything is said; a last ack is waited for, then this Close goes.
+    Draining(Close, Instant),
+    /// The Close is on its way; the session ended with it.
+    Closing,
+}
+
+impl<L: Link> Driver<L> {
+    pub(crate) fn new(conn: Arc<Conn>, link: L) -> Driver<L> {
+        let now = Instant::now();
+        Driver {
+            conn,
+            link,
+            events: VecDeque::new(),
+            replies: Replies::default(),
+            ack_first: false,
+            last_out: 0,
+            yielded: false,
+            one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
+            timer: Box::pin(tokio::time::sleep_until(now + PING)),
+            heard_at: now,
+            pinged: false,
+            phase: Phase::Open,
+        }
+    }
+
+    /// One batch of the peer's.
+    fn take(&mut self, message: &Bytes) -> Result<(), Close> {
+        let now = self.conn.now();
+        let (conn, events) = (&self.conn, &mut self.events);
+        let taken = conn.with_task(|session| {
+            session.set_now(now);
+            let before = session.received();
+            let result = session.receive(message);
+            session.take_events(events);
+            result.map(|()| (session.must_ack_first(), session.received() - before))
+        });
+        match taken {
+            Ok((ack_first, frames)) => {
+                self.ack_first = ack_first && !self.events.is_empty();
+                self.conn.counters.received(frames);
+                Ok(())
+            }
+            Err(violation) => {
+                tracing::warn!(peer = ?self.conn.peer, %violation, "the peer broke the protocol");
+                Err(Close::new(Close::VIOLATION, violation.reason()))
+            }
+        }
+    }
+
+    /// Starts and stops methods, in order, and hands their replies to the session.
+    fn work(&mut self) {
+        let (conn, events, replies) = (&self.conn, &mut self.events, &mut self.replies);
+        collect(conn, replies, || {
+            for event in events.drain(..) {
+                match event {
+                    Event::Start(object, invocation) => start(conn, &object, invocation),
+                    Event::Stop(id) => conn.stop(id),
+                }
+            }
+        });
+        if !self.replies.done.is_empty() {
+            let replies = &self.replies;
+            self.conn
+                .with_task(|session| session.respond_written(&replies.frames, &replies.done));
+            self.replies.done.clear();
+            self.replies.frames.clear();
+        }
+    }
+
+    /// Writes what there is, as far as the link takes it. `Pending`: the link is full.
+    fn send(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
+        let now = self.conn.now();
+        loop {
+            if self.link.poll_ready(task)?.is_pending() {
+                return Poll::Pending;
+            }
+            let next = self.conn.with_task(|session| {
+                session.set_now(now);
+                let before = session.sent();
+                session
+                    .poll_transmit()
+                    .map(|message| (message, session.sent() - before))
+            });
+            let Some((message, frames)) = next else { break };
+            self.last_out = u32::try_from(frames).unwrap_or(u32::MAX);
+            self.conn.counters.sent(frames);
+            self.link.start_send(message)?;
+        }
+        self.link.poll_flush(task)
+    }
+
+    /// Whether to let other tasks run first, so that their calls join this batch. It pays only where callers come in
+    /// crowds, and only where they share this thread.
+    fn yields(&mut self) -> bool {
+        let yields = self.one_thread && self.last_out > 1 && !self.yielded;
+        self.yielded = yields;
+        yields
+    }
+
+    fn poll_open(&mut self, task: &mut Context<'_>) -> Poll<End> {
+        loop {
+            if self.ack_first {
+                match self.send(task) {
+                    Poll::Ready(Ok(())) => self.ack_first = false,
+                    Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
+                    Poll::Pending => return self.poll_quiet(task),
+                }
+            }
+            if !self.events.is_empty() {
+                self.work();
+            }
+            // Read until there is nothing more: what it caused goes out in one batch.
+            let mut taken = 0;
+            while taken < MESSAGES_A_TURN && !self.ack_first {
+                match self.link.poll_recv(task) {
+                    Poll::Ready(Ok(message)) => {
+                        taken += 1;
+                        if let Err(close) = self.take(&message) {
+                            return Poll::Ready(End::Violation(close));
+                        }
+                        if !self.ack_first && !self.events.is_empty() {
+                            self.work();
+                        }
+                    }
+                    Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
+                    Poll::Pending => break,
+                }
+            }
+            if self.ack_first {
+                continue;
+            }
+            if self.conn.with_task(|session| session.has_events()) {
+                let events = &mut self.events;
+                self.conn.with_task(|session| session.take_events(events));
+                continue;
+            }
+            if self.yields() {
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            match self.send(task) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
+                Poll::Pending => return self.poll_quiet(task),
+            }
+            if taken == MESSAGES_A_TURN {
+                // There may be more: let others run first.
+                task.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            self.conn
+                .counters
+                .carried(self.link.meter().bytes_in, self.link.meter().bytes_out);
+            if self.conn.is_unused() {
+                return Poll::Ready(End::Done(Close::normal()));
+            }
+            match self.conn.sleep(task.waker(), self.conn.now()) {
+                Next::Awake => {}
+                Next::Close(close) => return Poll::Ready(End::Done(close)),
+                Next::Until(alarm) => {
+                    let alarm = alarm.map(|at| self.conn.instant_of(at));
+                    match self.poll_timer(alarm, task) {
+                        Poll::Ready(Ok(())) => {}
+                        Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
+                        Poll::Pending => return Poll::Pending,
+                    }
+                }
+            }
+        }
+    }
+
+    /// The link takes nothing for now. Only liveness may act.
+    fn poll_quiet(&mut self, task: &mut Context<'_>) -> Poll<End> {
+        match self.poll_timer(None, task) {
+            Poll::Ready(Err(end)) => Poll::Ready(End::Link(end)),
+            // A ping was queued; it goes with the next flush.
+            Poll::Ready(Ok(())) => {
+                task.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Waits for the session's alarm and for the next step of liveness (R16). Ready when something is due.
+    fn poll_timer(
+        &mut self,
+        alarm: Option<Instant>,
+        task: &mut Context<'_>,
+    ) -> Poll<Result<(), LinkEnd>> {
+        let now = Instant::now();
+        if self.link.take_heard() {
+            self.heard_at = now;
+            self.pinged = false;
+        }
+        let dead = self.heard_at + 2 * PING;
+        if now >= dead {
+            return Poll::Ready(Err(LinkEnd::Lost {
+                kind: std::io::ErrorKind::TimedOut,
+                reason: "the peer has been silent for 40 s".into(),
+            }));
+        }
+        if !self.pinged && now >= self.heard_at + PING {
+            self.pinged = true;
+            self.link.ping()?;
+            return Poll::Ready(Ok(()));
+        }
+        let live = if self.pinged {
+            dead
+        } else {
+            self.heard_at + PING
+        };
+        let at = alarm.map_or(live, |alarm| alarm.min(live));
+        if self.timer.deadline() != at {
+            self.timer.as_mut().reset(at);
+        }
+        self.timer.as_mut().poll(task).map(Ok)
+    }
+
+    /// A write failed. The peer may have said why before it went: its Close is still to be read.
+    fn broken(&mut self, end: LinkEnd, task: &mut Context<'_>) -> End {
+        loop {
+            match self.link.poll_recv(task) {
+                Poll::Ready(Ok(message)) => {
+                    if let Err(close) = self.take(&message) {
+                        return End::Violation(close);
+                    }
+                }
+                Poll::Ready(Err(end @ LinkEnd::Closed { .. })) => return End::Link(end),
+                _ => return End::Link(end),
+            }
+        }
+    }
+
+    /// Ends the session and closes the link.
+    fn finish(&mut self, end: End) {
+        let (code, reason, answer) = match end {
+            End::Violation(close) => (close.code(), close.reason().to_owned(), Some(close)),
+            End::Done(close) => (close.code(), close.reason().to_owned(), Some(close)),
+            End::Link(end) => {
+                let code = match &end {
+                    LinkEnd::Closed { code, .. } => *code,
+                    _ => end.answer().map_or(1006, |close| close.code()),
+                };
+                (code, end.to_string(), end.answer())
+            }
+        };
+        tracing::debug!(peer = ?self.conn.peer, code, reason, "the session ended");
+        self.conn
+            .counters
+            .carried(self.link.meter().bytes_in, self.link.meter().bytes_out);
+        self.conn.end(code, &reason);
+        if let Some(close) = answer {
+            self.link.start_close(close);
+        }
+        self.events.clear();
+        let until = Instant::now() + CLOSING;
+        self.timer.as_mut().reset(until);
+        self.phase = Phase::Closing;
+    }
+}
+
+/// Why the task stops.
+enum End {
+    Link(LinkEnd),
+    Violation(Close),
+    Done(Close),
+}
+
+impl<L: Link> Future for Driver<L> {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
+        let me = &mut *self;
+        loop {
+            match &me.phase {
+                Phase::Open => match ready!(me.poll_open(task)) {
+                    End::Done(close) => me.phase = Phase::Draining(close, Instant::now() + CLOSING),
+                    end => me.finish(end),
+                },
+                Phase::Draining(close, until) => {
+                    let (close, until) = (close.clone(), *until);
+                    let waker = task.waker();
+                    // What was sent is acknowledged, or 5 s have passed (S10).
+                    let quiet = me.conn.with_task(|session| session.poll_drained(waker))
+                        || Instant::now() >= until;
+                    if !quiet {
+                        me.timer.as_mut().reset(until);
+                        let timed_out = me.timer.as_mut().poll(task).is_ready();
+                        match me.poll_open(task) {
+                            Poll::Ready(End::Done(_)) => {}
+                            Poll::Ready(end) => {
+                                me.finish(end);
+                                continue;
+                            }
+                            Poll::Pending if !timed_out => return Poll::Pending,
+                            Poll::Pending => {}
+                        }
+                        if !me.conn.with_task(|session| session.poll_drained(waker)) && !timed_out {
+                            return Poll::Pending;
+                        }
+                    }
+                    me.finish(End::Done(close));
+                }
+                Phase::Closing => {
+                    if me.link.poll_close(task).is_ready()
+                        || me.timer.as_mut().poll(task).is_ready()
+                    {
+                        return Poll::Ready(());
+                    }
+                    return Poll::Pending;
+                }
+            }
+        }
+    }
+}
+
+/// A driver that is dropped, with its runtime for example, ends its session: nobody waits for ever.
+impl<L> Drop for Driver<L> {
+    fn drop(&mut self) {
+        if !matches!(self.phase, Phase::Closing) {
+            self.conn
+                .end(1006, "the runtime of the connection was shut down");
+        }
+    }
+}
+
+fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>) {
+    let builtin = invocation.is_on_root() && invocation.method == PEER_PING;
+    let call = Incoming::new(conn.clone(), invocation);
+    if builtin {
+        return call.answer(&[0xc0]);
+    }
+    object.0.local.dispatch(call);
+}

@@ -1,0 +1,655 @@
+//! The core of every generated handle: [`Ref`], where it leads ([`Route`]), and what every handle can do ([`Remote`]).
+
+use std::future::Future;
+use std::hash::{Hash, Hasher};
+use std::sync::{Arc, Weak};
+use std::task::Poll;
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, Shared};
+use helve_handles::lease::Lease;
+use helve_handles::schema::InterfaceDesc;
+use helve_handles::wire::{Typed, Wire};
+use helve_protocol::session::{Cap, Received};
+use serde::de::Error as _;
+use serde::{Deserializer, Serializer};
+
+use crate::args::Put;
+use crate::call::{Call, Local as LocalFuture, Receipt, Unsent};
+use crate::caps::{self, OutCaps, Taken};
+use crate::client::Connection;
+use crate::codec::with_scratch;
+use crate::connection::{Conn, RemoteRef};
+use crate::dispatch::Incoming;
+use crate::error::{CallFailure, RpcError};
+use crate::node::{Local, Revocation};
+
+/// Implemented by generated code for the object type of an interface, `dyn __CartObj`.
+pub trait Dispatch: Send + Sync + 'static {
+    /// Finds the method and serves the call.
+    fn dispatch(self: Arc<Self>, call: Incoming);
+    /// The interface.
+    fn interface() -> &'static InterfaceDesc;
+}
+
+/// A handle that will be known later: the result of a local call, or of an OPEN of the peer's.
+type Settling<D> = Shared<BoxFuture<'static, Result<Ref<D>, RpcError>>>;
+
+/// A reference to an object, local or remote. Generated handles are newtypes of it.
+pub struct Ref<D: ?Sized> {
+    target: Target<D>,
+    /// Set for a lent reference; it ends with the call.
+    lease: Option<Lease>,
+}
+
+enum Target<D: ?Sized> {
+    Here(Arc<D>),
+    Revocable(Arc<Guarded<D>>),
+    There(Arc<RemoteRef>),
+    Pending(Box<Pending<D>>),
+    Broken(Arc<RpcError>),
+}
+
+/// A local object with its revocation.
+struct Guarded<D: ?Sized> {
+    revocation: Arc<Revocation>,
+    object: Arc<D>,
+}
+
+struct Pending<D: ?Sized> {
+    settling: Settling<D>,
+    /// Set for the outcome of an OPEN of the peer's, so that it may be named to it.
+    opened: Option<Arc<OpenedRef>>,
+}
+
+/// One local reference to what an OPEN of the peer's leads to (R7).
+struct OpenedRef {
+    conn: Arc<Conn>,
+    c: u64,
+}
+
+impl Drop for OpenedRef {
+    fn drop(&mut self) {
+        self.conn.with(|session| session.release_opened(self.c));
+    }
+}
+
+impl<D: ?Sized> Clone for Ref<D> {
+    fn clone(&self) -> Self {
+        let target = match &self.target {
+            Target::Here(object) => Target::Here(object.clone()),
+            Target::Revocable(guarded) => Target::Revocable(guarded.clone()),
+            Target::There(remote) => Target::There(remote.clone()),
+            Target::Pending(pending) => Target::Pending(Box::new(Pending {
+                settling: pending.settling.clone(),
+                opened: pending.opened.clone(),
+            })),
+            Target::Broken(error) => Target::Broken(error.clone()),
+        };
+        Ref {
+            target,
+            lease: self.lease.clone(),
+        }
+    }
+}
+
+/// Where a call on a handle goes.
+pub enum Route<D: ?Sized> {
+    /// To an object of this process, or nowhere.
+    Here(Near<D>),
+    /// Over a connection.
+    There(Far),
+}
+
+/// A reference that needs no connection.
+pub struct Near<D: ?Sized>(Ref<D>);
+
+/// A reference over a connection.
+pub struct Far {
+    remote: Arc<RemoteRef>,
+    lease: Option<Lease>,
+}
+
+const LENT: &str = "a lent handle can be lent on (`&handle`), not given away";
+
+impl<D: ?Sized + Dispatch> Ref<D> {
+    /// To a local object.
+    pub fn here(object: Arc<D>) -> Self {
+        Target::Here(object).into()
+    }
+
+    /// To a local object, with the switch that revokes it.
+    pub(crate) fn revocable(object: Arc<D>) -> (Self, Revoker) {
+        let revocation = Arc::new(Revocation::default());
+        let target = Target::Revocable(Arc::new(Guarded {
+            revocation: revocation.clone(),
+            object,
+        }));
+        (target.into(), Revoker(revocation))
+    }
+
+    pub(crate) fn there(remote: Arc<RemoteRef>) -> Self {
+        Target::There(remote).into()
+    }
+
+    /// To nothing: every call fails with BROKEN and this cause.
+    pub fn broken(error: RpcError) -> Self {
+        Target::Broken(Arc::new(error)).into()
+    }
+
+    /// To what a local call will yield.
+    pub(crate) fn settling(future: BoxFuture<'static, Result<Ref<D>, RpcError>>) -> Self {
+        Target::Pending(Box::new(Pending {
+            settling: future.shared(),
+            opened: None,
+        }))
+        .into()
+    }
+
+    fn opened(conn: Arc<Conn>, c: u64) -> Self {
+        let opened = Arc::new(OpenedRef { conn, c });
+        let mine = opened.clone();
+        let settled = async move {
+            let what = std::future::poll_fn(|cx| {
+                mine.conn
+                    .with(|session| session.poll_opened(mine.c, cx.waker()))
+            })
+            .await;
+            let what = what.map_err(|fault| RpcError::from_fault(&fault))?;
+            Ref::from_taken(Taken {
+                conn: mine.conn.clone(),
+                what,
+                lease: None,
+            })
+        };
+        Target::Pending(Box::new(Pending {
+            settling: settled.boxed().shared(),
+            opened: Some(opened),
+        }))
+        .into()
+    }
+
+    /// Whether the object lives in this process.
+    pub fn is_local(&self) -> bool {
+        matches!(self.target, Target::Here(_) | Target::Revocable(_))
+    }
+
+    /// Makes this reference a lent one, dead when `lease` ends.
+    pub fn lend(&mut self, lease: &Lease) {
+        if self.lease.is_none() {
+            self.lease = Some(lease.clone());
+        }
+    }
+
+    /// Whether it is lent.
+    pub fn lent(&self) -> bool {
+        self.lease.is_some()
+    }
+
+    fn local(&self) -> Option<Local<D>> {
+        match &self.target {
+            Target::Here(object) => Some(Local {
+                object: object.clone(),
+                revocation: None,
+            }),
+            Target::Revocable(guarded) => Some(Local {
+                object: guarded.object.clone(),
+                revocation: Some(guarded.revocation.clone()),
+            }),
+            _ => None,
+        }
+    }
+
+    fn check(&self) -> Result<(), RpcError> {
+        if self.lease.as_ref().is_some_and(Lease::ended) {
+            return Err(RpcError::Expired);
+        }
+        match &self.target {
+            Target::Broken(error) => Err(RpcError::clone(error).broken()),
+            Target::Revocable(guarded) if guarded.revocation.is_revoked() => {
+                Err(RpcError::Revoked.broken())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Where a call goes.
+    pub fn route(&self) -> Route<D> {
+        match &self.target {
+            Target::There(remote) => Route::There(Far {
+                remote: remote.clone(),
+                lease: self.lease.clone(),
+            }),
+            _ => Route::Here(Near(self.clone())),
+        }
+    }
+
+    /// The object as an entry of a connection's node: what a server serves as its root.
+    pub(crate) fn to_local(&self) -> Result<Local<D>, RpcError> {
+        self.check()?;
+        self.local().ok_or_else(|| {
+            RpcError::Encode(
+                "the root of a server is a local object: a handle from elsewhere cannot be it yet"
+                    .into(),
+            )
+        })
+    }
+
+    /// Writes the reference into the frame being encoded.
+    pub fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        caps::put(serializer, |conn, lend, out| self.to_cap(conn, lend, out))
+    }
+
+    fn to_cap(
+        &self,
+        conn: &Arc<Conn>,
+        lend: bool,
+        out: &mut OutCaps,
+    ) -> Result<Cap<crate::node::ObjectRef>, RpcError> {
+        self.check()?;
+        if self.lease.is_some() && !lend {
+            return Err(RpcError::Encode(LENT.into()));
+        }
+        if let Some(local) = self.local() {
+            let object = conn.node.intern(&local);
+            return Ok(if lend {
+                Cap::Lent(object)
+            } else {
+                Cap::Given(object)
+            });
+        }
+        match &self.target {
+            Target::There(remote) if Arc::ptr_eq(&remote.conn, conn) => {
+                out.keep.push(remote.clone());
+                Ok(Cap::Import(remote.key))
+            }
+            Target::There(_) => Err(RpcError::Encode(
+                "a handle of one connection cannot be passed into another yet".into(),
+            )),
+            Target::Pending(pending) => match &pending.opened {
+                Some(opened) if Arc::ptr_eq(&opened.conn, conn) => Ok(Cap::Opened(opened.c)),
+                _ => match pending.settling.peek() {
+                    Some(Ok(settled)) => settled.to_cap(conn, lend, out),
+                    Some(Err(error)) => Err(error.clone().broken()),
+                    None => Err(RpcError::Encode(
+                        "a handle that a local call has not returned yet: await it first".into(),
+                    )),
+                },
+            },
+            Target::Here(_) | Target::Revocable(_) | Target::Broken(_) => Err(RpcError::Gone),
+        }
+    }
+
+    /// Reads a reference out of the frame being decoded.
+    pub fn deserialize<'de, De: Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
+        Ref::from_taken(caps::take(deserializer)?).map_err(De::Error::custom)
+    }
+
+    fn from_taken(taken: Taken) -> Result<Self, RpcError> {
+        let Taken { conn, what, lease } = taken;
+        Ok(match what {
+            Received::Import { key, lent } => Ref {
+                target: Target::There(RemoteRef::new(conn, key)),
+                lease: if lent { lease } else { None },
+            },
+            Received::Opened(c) => Ref::opened(conn, c),
+            Received::Broken(fault) => Ref::broken(RpcError::from_fault(&fault)),
+            Received::Object(object) => match object.0.local.as_any().downcast_ref::<Local<D>>() {
+                Some(local) => match &local.revocation {
+                    None => Ref::here(local.object.clone()),
+                    Some(revocation) => Target::Revocable(Arc::new(Guarded {
+                        revocation: revocation.clone(),
+                        object: local.object.clone(),
+                    }))
+                    .into(),
+                },
+                None => {
+                    let (got, want) = (object.0.local.interface_id(), D::interface().id);
+                    return Err(RpcError::Decode(format!(
+                        "a handle of `{got}` where one of `{want}` is expected"
+                    )));
+                }
+            },
+        })
+    }
+
+    /// Whether both name the same object (R6). A remote one whose call is not answered equals only itself.
+    pub fn same(&self, other: &Self) -> bool {
+        if let (Some(a), Some(b)) = (self.local(), other.local()) {
+            return a.same(&b);
+        }
+        match (&self.target, &other.target) {
+            (Target::There(a), Target::There(b)) => a.same(b),
+            (Target::There(remote), _) => other.local().is_some_and(|local| is_own(remote, &local)),
+            (_, Target::There(remote)) => self.local().is_some_and(|local| is_own(remote, &local)),
+            (Target::Pending(a), Target::Pending(b)) => a.settling.ptr_eq(&b.settling),
+            _ => false,
+        }
+    }
+
+    /// Hashes so that equal references of a local object hash alike; a remote one hashes by its connection.
+    pub fn hash_identity(&self, state: &mut impl Hasher) {
+        match &self.target {
+            Target::There(remote) => Arc::as_ptr(&remote.conn).addr().hash(state),
+            _ => 0usize.hash(state),
+        }
+    }
+}
+
+/// Whether a remote reference leads back to this local object.
+fn is_own<D: ?Sized + Dispatch>(remote: &RemoteRef, local: &Local<D>) -> bool {
+    let identity = remote.conn.with(|session| session.identity(remote.key));
+    match identity {
+        Some(helve_protocol::session::Settled::Own(key)) => {
+            remote.conn.node.key_of(local) == Some(key)
+        }
+        _ => false,
+    }
+}
+
+impl<D: ?Sized> From<Target<D>> for Ref<D> {
+    fn from(target: Target<D>) -> Self {
+        Ref {
+            target,
+            lease: None,
+        }
+    }
+}
+
+impl<D: ?Sized + Dispatch> Near<D> {
+    /// Refuses what the wire would refuse: a lent handle inside an argument that is given.
+    #[must_use]
+    pub fn given(self, lent: bool) -> Self {
+        if lent {
+            Near(Ref {
+                target: Target::Broken(Arc::new(RpcError::Encode(LENT.into()))),
+                lease: None,
+            })
+        } else {
+            self
+        }
+    }
+
+    /// Calls the local object, as a remote one would be called: the future does nothing before it is polled.
+    pub fn call<T: Send + 'static, E: CallFailure>(
+        self,
+        f: impl FnOnce(Arc<D>) -> LocalFuture<T, E> + Send + 'static,
+    ) -> Call<T, E> {
+        match self.object() {
+            Ok(object) => Call::local(f(object)),
+            Err(Ok(settling)) => Call::local(Box::pin(async move {
+                let settled = settling.await?;
+                match Near(settled).object() {
+                    Ok(object) => f(object).await,
+                    Err(Ok(_)) => Err(RpcError::Gone.into()),
+                    Err(Err(error)) => Err(error.into()),
+                }
+            })),
+            Err(Err(error)) => Call::failed(error.into()),
+        }
+    }
+
+    fn object(self) -> Result<Arc<D>, Result<Settling<D>, RpcError>> {
+        if let Target::Broken(error) = &self.0.target {
+            if let RpcError::Encode(_) = &**error {
+                return Err(Err(RpcError::clone(error)));
+            }
+        }
+        self.0.check().map_err(Err)?;
+        match self.0.target {
+            Target::Here(object) => Ok(object),
+            Target::Revocable(guarded) => Ok(guarded.object.clone()),
+            Target::Pending(pending) => Err(Ok(pending.settling)),
+            Target::There(_) | Target::Broken(_) => Err(Err(RpcError::Gone)),
+        }
+    }
+
+    /// A one-way call of the local object.
+    pub fn tell(
+        self,
+        f: impl FnOnce(Arc<D>) -> LocalFuture<(), RpcError> + Send + 'static,
+    ) -> Receipt {
+        Receipt::local(self.call(f))
+    }
+}
+
+impl Far {
+    fn encode(&self, n: u32, args: impl FnOnce(&mut Put<'_>)) -> Result<Unsent, RpcError> {
+        if self.lease.as_ref().is_some_and(Lease::ended) {
+            return Err(RpcError::Expired);
+        }
+        with_scratch(|bytes| {
+            helve_protocol::frame::put_array(bytes, n as usize);
+            let mut put = Put {
+                conn: &self.remote.conn,
+                bytes,
+                caps: OutCaps::default(),
+                failed: None,
+            };
+            args(&mut put);
+            let Put { caps, failed, .. } = put;
+            match failed {
+                Some(error) => Err(error),
+                None => Ok(Unsent::new(bytes, caps)),
+            }
+        })
+    }
+
+    /// A call with `n` arguments. They are encoded now; it is sent when the call is polled.
+    pub fn send<M: Typed, E: CallFailure>(
+        self,
+        method: u32,
+        n: u32,
+        args: impl FnOnce(&mut Put<'_>),
+    ) -> Call<M::T, E> {
+        match self.encode(n, args) {
+            Ok(unsent) => Call::remote(self.remote, self.lease, method, unsent),
+            Err(error) => Call::failed(error.into()),
+        }
+    }
+
+    /// A one-way call with `n` arguments. It is on its way when this returns.
+    pub fn send_oneway(self, method: u32, n: u32, args: impl FnOnce(&mut Put<'_>)) -> Receipt {
+        match self.encode(n, args) {
+            Ok(unsent) => Receipt::remote(self.remote, method, &unsent),
+            Err(error) => Receipt::failed(error),
+        }
+    }
+}
+
+/// What every handle can do besides the methods of its interface.
+///
+/// The prelude imports it without its name, so that a method of yours with one of these names wins;
+/// `Remote::closed(&handle)` still works.
+pub trait Remote: Wire + Clone + Sync {
+    #[doc(hidden)]
+    type Object: ?Sized + Dispatch;
+    #[doc(hidden)]
+    fn from_ref(reference: Ref<Self::Object>) -> Self;
+    #[doc(hidden)]
+    fn as_ref(&self) -> &Ref<Self::Object>;
+
+    /// The interface: its id, its methods, their documentation and types.
+    const INTERFACE: &'static InterfaceDesc;
+
+    /// Whether the object lives in this process.
+    fn is_local(&self) -> bool {
+        self.as_ref().is_local()
+    }
+
+    /// A handle that is broken from the start: for tests of failure paths.
+    fn broken(error: RpcError) -> Self {
+        Self::from_ref(Ref::broken(error))
+    }
+
+    /// Waits for the end of the handle and says why it ended: revoked, its session lost, the call that should have
+    /// given it failed, or, for a lent one, its call over. A handle to a local object ends only by being revoked.
+    fn closed(&self) -> impl Future<Output = RpcError> + Send + 'static {
+        let reference = self.as_ref().clone();
+        async move { closed(reference).await }
+    }
+
+    /// Waits until every one-way call made through this handle so far has ended at its object.
+    ///
+    /// # Errors
+    /// The first error of these calls since the last flush; it is cleared. Else what went wrong with the flush itself.
+    fn flush(&self) -> Call<()> {
+        match self.as_ref().route() {
+            Route::There(far) => {
+                let flush = helve_handles::id::method_id("helve.Object", "flush");
+                far.send::<Unit, RpcError>(flush, 0, |_| {})
+            }
+            // A local one-way call has run, or is a task of its own, when it returns.
+            Route::Here(near) => near.call(|_| Box::pin(async { Ok(()) })),
+        }
+    }
+
+    /// The connection that the object is reached over; `None` for a local one.
+    fn connection(&self) -> Option<Connection> {
+        match &self.as_ref().target {
+            Target::There(remote) => Some(Connection::new(remote.conn.clone())),
+            Target::Pending(pending) => pending
+                .opened
+                .as_ref()
+                .map(|opened| Connection::new(opened.conn.clone())),
+            _ => None,
+        }
+    }
+
+    /// A weak handle: it keeps nothing alive.
+    fn downgrade(&self) -> WeakHandle<Self> {
+        WeakHandle {
+            target: match &self.as_ref().target {
+                Target::Here(object) => WeakTarget::Here(Arc::downgrade(object)),
+                Target::Revocable(guarded) => WeakTarget::Revocable(Arc::downgrade(guarded)),
+                Target::There(remote) => WeakTarget::There(Arc::downgrade(remote)),
+                Target::Pending(pending) => WeakTarget::Pending(pending.settling.downgrade()),
+                Target::Broken(error) => WeakTarget::Broken(error.clone()),
+            },
+            lease: self.as_ref().lease.clone(),
+        }
+    }
+
+    /// A handle to a local object and the switch that revokes it (R22). Other handles to the object stay usable.
+    ///
+    /// # Errors
+    /// The object is not local: only its host can revoke it.
+    fn revocable(&self) -> Result<(Self, Revoker), RpcError> {
+        let local = self.as_ref().to_local()?;
+        let (reference, revoker) = Ref::revocable(local.object);
+        Ok((Self::from_ref(reference), revoker))
+    }
+}
+
+/// The marker of a method without a result.
+enum Unit {}
+
+impl Typed for Unit {
+    type T = ();
+}
+
+async fn closed<D: ?Sized + Dispatch>(mut reference: Ref<D>) -> RpcError {
+    loop {
+        if let Err(error) = reference.check() {
+            return error;
+        }
+        let lease = reference.lease.clone();
+        reference = match reference.target {
+            Target::There(remote) => {
+                return std::future::poll_fn(|cx| {
+                    match remote
+                        .conn
+                        .with(|session| session.poll_closed(remote.key, cx.waker()))
+                    {
+                        Poll::Ready(fault) => Poll::Ready(RpcError::from_fault(&fault)),
+                        Poll::Pending => Poll::Pending,
+                    }
+                })
+                .await;
+            }
+            Target::Revocable(guarded) => return guarded.revocation.closed().await,
+            Target::Here(_) => return std::future::pending().await,
+            Target::Pending(pending) => match pending.settling.await {
+                Ok(settled) => Ref { lease, ..settled },
+                Err(error) => return error.broken(),
+            },
+            Target::Broken(error) => return RpcError::clone(&error).broken(),
+        };
+    }
+}
+
+/// A handle that keeps nothing alive. Two peers that hold each other by strong handles stay until the session ends;
+/// make one of them weak.
+pub struct WeakHandle<H: Remote> {
+    target: WeakTarget<H::Object>,
+    lease: Option<Lease>,
+}
+
+enum WeakTarget<D: ?Sized + Dispatch> {
+    Here(Weak<D>),
+    Revocable(Weak<Guarded<D>>),
+    There(Weak<RemoteRef>),
+    Pending(Option<futures::future::WeakShared<BoxFuture<'static, Result<Ref<D>, RpcError>>>>),
+    Broken(Arc<RpcError>),
+}
+
+impl<H: Remote> WeakHandle<H> {
+    /// The handle, while somebody still holds a strong one.
+    pub fn upgrade(&self) -> Option<H> {
+        let target = match &self.target {
+            WeakTarget::Here(object) => Target::Here(object.upgrade()?),
+            WeakTarget::Revocable(guarded) => Target::Revocable(guarded.upgrade()?),
+            WeakTarget::There(remote) => Target::There(remote.upgrade()?),
+            WeakTarget::Pending(settling) => Target::Pending(Box::new(Pending {
+                settling: settling.as_ref()?.upgrade()?,
+                opened: None,
+            })),
+            WeakTarget::Broken(error) => Target::Broken(error.clone()),
+        };
+        Some(H::from_ref(Ref {
+            target,
+            lease: self.lease.clone(),
+        }))
+    }
+}
+
+impl<H: Remote> std::fmt::Debug for WeakHandle<H> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "WeakHandle({})", H::INTERFACE.id)
+    }
+}
+
+/// Revokes the handle that it was made with: no method starts any more, and every peer that holds it is told.
+pub struct Revoker(Arc<Revocation>);
+
+impl Revoker {
+    /// Once this returns, no method of the object starts through that handle; those that run go on.
+    pub fn revoke(&self) {
+        self.0.revoke();
+    }
+}
+
+impl std::fmt::Debug for Revoker {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Revoker")
+            .field("revoked", &self.0.is_revoked())
+            .finish()
+    }
+}
+
+impl<D: ?Sized + Dispatch> std::fmt::Debug for Ref<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let place = match &self.target {
+            Target::Here(_) | Target::Revocable(_) => "local",
+            Target::There(_) => "remote",
+            Target::Pending(_) => "pending",
+            Target::Broken(_) => "broken",
+        };
+        write!(
+            f,
+            "{} ({place}{})",
+            D::interface().id,
+            if self.lent() { ", lent" } else { "" }
+        )
+    }
+}

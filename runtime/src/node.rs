@@ -1,0 +1,227 @@
+//! The objects of one server or client that peers hold: a slot map with one entry an object, however many sessions
+//! hold it (`helve_handles::objects`). Objects enter when a handle to them is sent, and leave when no session holds
+//! them any more.
+
+use std::any::{Any, TypeId};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use helve_handles::objects::Identity;
+use helve_handles::{ObjectKey, Objects};
+use helve_protocol::session;
+
+use crate::connection::Conn;
+use crate::dispatch::Incoming;
+use crate::error::RpcError;
+use crate::handle::Dispatch;
+
+/// A local object of some interface, seen without its type.
+pub(crate) trait AnyObject: Send + Sync + 'static {
+    fn dispatch(&self, call: Incoming);
+    /// The typed handle inside, for a handle that comes home (R8).
+    fn as_any(&self) -> &dyn Any;
+    fn interface_id(&self) -> &'static str;
+}
+
+/// A local object behind its interface, and who may revoke it.
+pub(crate) struct Local<D: ?Sized> {
+    pub(crate) object: Arc<D>,
+    pub(crate) revocation: Option<Arc<Revocation>>,
+}
+
+impl<D: ?Sized> Clone for Local<D> {
+    fn clone(&self) -> Self {
+        Local {
+            object: self.object.clone(),
+            revocation: self.revocation.clone(),
+        }
+    }
+}
+
+impl<D: ?Sized + Dispatch> Local<D> {
+    /// A revocable handle is an identity of its own, so that revoking it leaves other handles to the object alone.
+    fn identity(&self) -> Identity {
+        let address = match &self.revocation {
+            Some(revocation) => Arc::as_ptr(revocation).addr(),
+            None => Arc::as_ptr(&self.object).addr(),
+        };
+        let mut hasher = DefaultHasher::new();
+        TypeId::of::<D>().hash(&mut hasher);
+        Identity {
+            address,
+            interface: hasher.finish() as u32,
+        }
+    }
+
+    pub(crate) fn same(&self, other: &Local<D>) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
+    fn dispatch(&self, call: Incoming) {
+        self.object.clone().dispatch(call);
+    }
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+    fn interface_id(&self) -> &'static str {
+        D::interface().id
+    }
+}
+
+/// One object of a node. Leaves the node when its last session drops it.
+pub(crate) struct Exported<T: ?Sized> {
+    key: ObjectKey,
+    node: Weak<Node>,
+    revocation: Option<Arc<Revocation>>,
+    pub(crate) local: T,
+}
+
+impl<T: ?Sized> Drop for Exported<T> {
+    fn drop(&mut self) {
+        if let Some(node) = self.node.upgrade() {
+            let entry = node.objects().remove(self.key);
+            drop(entry);
+        }
+    }
+}
+
+/// A counted reference to an object of a node: what the session's tables hold.
+#[derive(Clone)]
+pub(crate) struct ObjectRef(pub(crate) Arc<Exported<dyn AnyObject>>);
+
+impl session::Object for ObjectRef {
+    fn key(&self) -> ObjectKey {
+        self.0.key
+    }
+    fn is_revoked(&self) -> bool {
+        self.0
+            .revocation
+            .as_ref()
+            .is_some_and(|revocation| revocation.is_revoked())
+    }
+}
+
+impl std::fmt::Debug for ObjectRef {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {:?}", self.0.local.interface_id(), self.0.key)
+    }
+}
+
+/// The object table of one server or client.
+#[derive(Default)]
+pub(crate) struct Node {
+    objects: Mutex<Objects<Weak<Exported<dyn AnyObject>>>>,
+    sessions: Mutex<Vec<Weak<Conn>>>,
+}
+
+impl Node {
+    pub(crate) fn new() -> Arc<Node> {
+        Arc::default()
+    }
+
+    fn objects(&self) -> MutexGuard<'_, Objects<Weak<Exported<dyn AnyObject>>>> {
+        self.objects.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The entry of an object, a new one if no session holds it yet.
+    pub(crate) fn intern<D: ?Sized + Dispatch>(self: &Arc<Self>, local: &Local<D>) -> ObjectRef {
+        let identity = local.identity();
+        let mut objects = self.objects();
+        if let Some(object) = objects
+            .find(identity)
+            .and_then(|(_, entry)| entry.upgrade())
+        {
+            return ObjectRef(object);
+        }
+        let mut made = None;
+        objects.insert(identity, |key| {
+            let exported = Exported {
+                key,
+                node: Arc::downgrade(self),
+                revocation: local.revocation.clone(),
+                local: local.clone(),
+            };
+            let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);
+            let entry = Arc::downgrade(&object);
+            made = Some(object);
+            entry
+        });
+        drop(objects);
+        let object = made.expect("the closure ran");
+        if let Some(revocation) = &local.revocation {
+            revocation.note(self, object.key);
+        }
+        ObjectRef(object)
+    }
+
+    /// The key of an object, if any session holds it.
+    pub(crate) fn key_of<D: ?Sized + Dispatch>(&self, local: &Local<D>) -> Option<ObjectKey> {
+        self.objects().find(local.identity()).map(|(key, _)| key)
+    }
+
+    /// How many local objects peers hold.
+    pub(crate) fn len(&self) -> usize {
+        self.objects().len()
+    }
+
+    pub(crate) fn add_session(&self, conn: &Arc<Conn>) {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.retain(|session| session.strong_count() > 0);
+        sessions.push(Arc::downgrade(conn));
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Arc<Conn>> {
+        let sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        sessions.iter().filter_map(Weak::upgrade).collect()
+    }
+}
+
+/// The switch behind a revocable handle (R22).
+#[derive(Default)]
+pub(crate) struct Revocation {
+    revoked: AtomicBool,
+    /// Where it has been exported.
+    exported: Mutex<Vec<(Weak<Node>, ObjectKey)>>,
+    /// Tasks that wait for the end of a local handle.
+    closed: tokio::sync::Notify,
+}
+
+impl Revocation {
+    pub(crate) fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Acquire)
+    }
+
+    fn note(&self, node: &Arc<Node>, key: ObjectKey) {
+        let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);
+        exported.retain(|(node, _)| node.strong_count() > 0);
+        exported.push((Arc::downgrade(node), key));
+    }
+
+    /// From here on no method starts; every peer that holds the object is told.
+    pub(crate) fn revoke(&self) {
+        if self.revoked.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        self.closed.notify_waiters();
+        let exported =
+            std::mem::take(&mut *self.exported.lock().unwrap_or_else(PoisonError::into_inner));
+        for (node, key) in exported {
+            for conn in node.upgrade().iter().flat_map(|node| node.sessions()) {
+                conn.with(|session| session.revoke(key));
+            }
+        }
+    }
+
+    pub(crate) async fn closed(&self) -> RpcError {
+        loop {
+            let notified = self.closed.notified();
+            if self.is_revoked() {
+                return RpcError::Broken(Box::new(RpcError::Revoked));
+            }
+            notified.await;
+        }
+    }
+}

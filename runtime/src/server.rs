@@ -1,0 +1,500 @@
+//! The side that is connected to: [`serve`], [`Server`], and the handshake of each client.
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use helve_protocol::hello::{Auth, Hello, Refuse, Token as SessionToken, VERSION, Welcome};
+use helve_protocol::session::{Config, Role, Session};
+use helve_protocol::{Code, Limits};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
+
+use crate::client::{FRAME, HANDSHAKE, random, say};
+use crate::connection::Conn;
+use crate::driver::Driver;
+use crate::error::RpcError;
+use crate::handle::Remote;
+use crate::node::{Node, ObjectRef};
+use crate::peer::Peer;
+use crate::transport::endpoint::{AddressError, Endpoint};
+use crate::transport::handshake::{self, AcceptOptions};
+use crate::transport::{Close, Link, LinkEnd};
+
+/// Clients in the middle of their handshake; further ones wait for the kernel.
+const HANDSHAKES: usize = 1024;
+
+/// Why a server does not run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The address is wrong or cannot be listened on.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+}
+
+/// What a client showed to be let in. Never printed.
+#[derive(Clone)]
+pub struct Token(Option<Auth>);
+
+impl Token {
+    /// As text.
+    ///
+    /// # Errors
+    /// [`RpcError::Unauthenticated`] where the client showed none, or bytes.
+    pub fn as_str(&self) -> Result<&str, RpcError> {
+        match &self.0 {
+            Some(Auth::Text(text)) => Ok(text),
+            _ => Err(RpcError::Unauthenticated("a token is needed".into())),
+        }
+    }
+
+    /// As bytes; those of a text are its UTF-8. `None` where the client showed none.
+    pub fn as_bytes(&self) -> Option<&[u8]> {
+        self.0.as_ref().map(Auth::as_bytes)
+    }
+}
+
+impl std::fmt::Debug for Token {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_some() {
+            "Token(..)"
+        } else {
+            "Token(none)"
+        })
+    }
+}
+
+/// Who a client is: what the authentication hook makes of its token.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Principal(Arc<str>);
+
+impl Principal {
+    /// A principal of that name.
+    pub fn new(name: impl AsRef<str>) -> Principal {
+        Principal(name.as_ref().into())
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+}
+
+type Authenticate = dyn Fn(Token) -> BoxFuture<'static, Result<Principal, RpcError>> + Send + Sync;
+type MakeRoot = dyn Fn(Peer, Arc<Node>) -> BoxFuture<'static, Result<(ObjectRef, &'static str), RpcError>>
+    + Send
+    + Sync;
+
+/// Serves a root object to every client that connects: binds, then runs for ever.
+///
+/// `root` is called once for each client, before it is welcomed; what it fails with refuses the client.
+///
+/// ```no_run
+/// # use helve::prelude::*;
+/// # #[interface] pub trait Counter { async fn add(&mut self, n: u64) -> u64; }
+/// # struct Count(u64);
+/// # impl Counter for Count { async fn add(&mut self, n: u64) -> u64 { self.0 += n; self.0 } }
+/// # async fn f() -> Result<(), Box<dyn std::error::Error>> {
+/// helve::serve("ws://127.0.0.1:7000", |_peer| async { Ok(CounterHandle::new(Count(0))) }).await?;
+/// # Ok(()) }
+/// ```
+///
+/// # Errors
+/// The URL is wrong, or the port is taken.
+pub async fn serve<H, F>(
+    url: &str,
+    root: impl Fn(Peer) -> F + Send + Sync + 'static,
+) -> Result<(), ServeError>
+where
+    H: Remote,
+    F: Future<Output = Result<H, RpcError>> + Send + 'static,
+{
+    Server::builder().root(root).bind(url).await?.run().await;
+    Ok(())
+}
+
+/// How a server is set up. [`Server::builder`] begins, [`root`](Builder::root) says what is served, [`Rooted::bind`]
+/// ends.
+#[derive(Default)]
+pub struct Builder {
+    authenticate: Option<Arc<Authenticate>>,
+    limits: Option<Limits>,
+    origins: Vec<String>,
+    insecure: bool,
+}
+
+impl Builder {
+    /// Checks every client's token, before anything else runs for it.
+    pub fn authenticate<F>(mut self, hook: impl Fn(Token) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Principal, RpcError>> + Send + 'static,
+    {
+        self.authenticate = Some(Arc::new(move |token| Box::pin(hook(token))));
+        self
+    }
+
+    /// What a client may do to this server. A `frame` above 65,536 has no effect before transfers are built.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = Some(limits);
+        self
+    }
+
+    /// Lets web pages of this origin connect: `https://app.example.com`. Those of the server's own host always may;
+    /// `*` lets all in.
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.origins.push(origin.into());
+        self
+    }
+
+    /// Allows `ws://` on an address that is not on loopback.
+    pub fn insecure(mut self) -> Self {
+        self.insecure = true;
+        self
+    }
+
+    /// What is served: called once for each client, before it is welcomed.
+    pub fn root<H, F>(self, root: impl Fn(Peer) -> F + Send + Sync + 'static) -> Rooted
+    where
+        H: Remote,
+        F: Future<Output = Result<H, RpcError>> + Send + 'static,
+    {
+        let root: Arc<MakeRoot> = Arc::new(move |peer, node| {
+            let made = root(peer);
+            Box::pin(async move {
+                let local = made.await?.as_ref().to_local()?;
+                Ok((node.intern(&local), H::INTERFACE.id))
+            })
+        });
+        Rooted {
+            builder: self,
+            root,
+        }
+    }
+}
+
+/// A server that knows what it serves.
+pub struct Rooted {
+    builder: Builder,
+    root: Arc<MakeRoot>,
+}
+
+impl Rooted {
+    /// See [`Builder::authenticate`].
+    pub fn authenticate<F>(mut self, hook: impl Fn(Token) -> F + Send + Sync + 'static) -> Self
+    where
+        F: Future<Output = Result<Principal, RpcError>> + Send + 'static,
+    {
+        self.builder = self.builder.authenticate(hook);
+        self
+    }
+
+    /// See [`Builder::limits`].
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.builder = self.builder.limits(limits);
+        self
+    }
+
+    /// See [`Builder::allow_origin`].
+    pub fn allow_origin(mut self, origin: impl Into<String>) -> Self {
+        self.builder = self.builder.allow_origin(origin);
+        self
+    }
+
+    /// See [`Builder::insecure`].
+    pub fn insecure(mut self) -> Self {
+        self.builder = self.builder.insecure();
+        self
+    }
+
+    /// Listens on `ws://host:port`; port 0 takes a free one, which [`Server::url`] tells.
+    ///
+    /// # Errors
+    /// The URL is wrong, the port is taken, or the address is not on loopback and `.insecure()` was not said.
+    pub async fn bind(self, url: &str) -> Result<Server, ServeError> {
+        let endpoint = Endpoint::parse(url)?;
+        let listener = endpoint.bind(self.builder.insecure).await?;
+        let port = listener
+            .local_addr()
+            .map(|addr| addr.port())
+            .unwrap_or_default();
+        Ok(Server {
+            listener,
+            url: endpoint.with_port(port),
+            shared: self.into_shared(),
+        })
+    }
+
+    /// Serves without listening: each client is a link handed to [`Host::serve_link`].
+    pub fn host(self) -> Host {
+        Host(self.into_shared())
+    }
+
+    fn into_shared(self) -> Arc<Shared> {
+        let Rooted { builder, root } = self;
+        Arc::new(Shared {
+            node: Node::new(),
+            root,
+            authenticate: builder.authenticate,
+            limits: builder.limits.unwrap_or_default().with_frame(FRAME),
+            origins: builder.origins,
+            incarnation: random(),
+        })
+    }
+}
+
+/// What all clients of a server share.
+struct Shared {
+    node: Arc<Node>,
+    root: Arc<MakeRoot>,
+    authenticate: Option<Arc<Authenticate>>,
+    limits: Limits,
+    origins: Vec<String>,
+    incarnation: u64,
+}
+
+/// A server that listens. Dropping it, or the future of [`run`](Server::run), ends every connection.
+pub struct Server {
+    listener: TcpListener,
+    url: String,
+    shared: Arc<Shared>,
+}
+
+impl Server {
+    /// Begins to set one up.
+    pub fn builder() -> Builder {
+        Builder::default()
+    }
+
+    /// Where it listens, with the port that was taken.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// How many local objects its clients hold, all together, their roots included.
+    pub fn objects(&self) -> usize {
+        self.shared.node.len()
+    }
+
+    /// Takes clients until it is dropped.
+    pub async fn run(self) {
+        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let mut clients = JoinSet::new();
+        loop {
+            let Ok(permit) = handshakes.clone().acquire_owned().await else {
+                return;
+            };
+            while clients.try_join_next().is_some() {}
+            match self.listener.accept().await {
+                Ok((stream, from)) => {
+                    let shared = self.shared.clone();
+                    clients.spawn(async move {
+                        let greeted = accept(&shared, stream).await;
+                        drop(permit);
+                        match greeted {
+                            Ok(driver) => driver.await,
+                            Err(error) => tracing::info!(%from, %error, "a client was not taken"),
+                        }
+                    });
+                }
+                Err(error) => {
+                    // Too many open files, for example: accepting again at once would spin.
+                    tracing::warn!(%error, "accepting a connection failed");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server")
+            .field("url", &self.url)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A server without a port.
+#[derive(Clone)]
+pub struct Host(Arc<Shared>);
+
+impl Host {
+    /// Serves one client until its session ends.
+    ///
+    /// # Errors
+    /// The client was refused, or did not complete the handshake.
+    pub async fn serve_link(&self, link: impl Link) -> Result<(), AcceptError> {
+        let deadline = Instant::now() + HANDSHAKE;
+        greet(&self.0, link, deadline).await?.await;
+        Ok(())
+    }
+
+    /// How many local objects its clients hold, all together, their roots included.
+    pub fn objects(&self) -> usize {
+        self.0.node.len()
+    }
+}
+
+impl std::fmt::Debug for Host {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Host")
+            .field("objects", &self.objects())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Why a client was not taken.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AcceptError {
+    /// It never became a link.
+    #[error(transparent)]
+    Link(#[from] handshake::AcceptError),
+    /// It was told no.
+    #[error("refused: {0}")]
+    Refused(RpcError),
+    /// Its HELLO was none.
+    #[error("it broke the protocol: {0}")]
+    Violation(#[from] helve_protocol::Violation),
+    /// It went away.
+    #[error("it went away: {0}")]
+    Gone(LinkEnd),
+    /// It took longer than 10 s.
+    #[error("it did not complete the handshake in time")]
+    Timeout,
+}
+
+async fn accept(shared: &Arc<Shared>, stream: TcpStream) -> Result<Driver<impl Link>, AcceptError> {
+    let deadline = Instant::now() + HANDSHAKE;
+    let max_message = usize::try_from(shared.limits.batch).unwrap_or(usize::MAX);
+    let options = AcceptOptions {
+        max_message,
+        origins: shared.origins.clone(),
+        deadline,
+    };
+    let link = handshake::accept(stream, &options).await?;
+    greet(shared, link, deadline).await
+}
+
+/// HELLO, the hooks, WELCOME or REFUSE.
+async fn greet<L: Link>(
+    shared: &Arc<Shared>,
+    mut link: L,
+    deadline: Instant,
+) -> Result<Driver<L>, AcceptError> {
+    let work = async {
+        let message = poll_fn(|cx| link.poll_recv(cx))
+            .await
+            .map_err(AcceptError::Gone)?;
+        let hello = Hello::decode(&message)?;
+        let admitted = admit(shared, &hello, link.peer_addr())
+            .await
+            .map_err(AcceptError::Refused)?;
+        Ok::<_, AcceptError>((hello, admitted))
+    };
+    let result = timeout_at(deadline, work)
+        .await
+        .unwrap_or(Err(AcceptError::Timeout));
+    let (hello, (peer, root, interface)) = match result {
+        Ok(admitted) => admitted,
+        Err(error) => {
+            dismiss(link, &error).await;
+            return Err(error);
+        }
+    };
+    let welcome = Welcome {
+        limits: shared.limits,
+        root: Some(interface.to_owned()),
+        incarnation: shared.incarnation,
+        ..Welcome::fresh(uuid::Uuid::new_v4().into_bytes(), session_token())
+    };
+    let said = timeout_at(deadline, say(&mut link, welcome.encode().into())).await;
+    said.map_err(|_| AcceptError::Timeout)?
+        .map_err(AcceptError::Gone)?;
+    let config = Config::new(Role::Server, shared.limits, hello.limits, random());
+    let conn = Conn::new(
+        Session::new(config, Some(root)),
+        Role::Server,
+        shared.node.clone(),
+        peer.clone(),
+    );
+    peer.set_connection(&conn);
+    Ok(Driver::new(conn, link))
+}
+
+/// Version, authentication, root factory, in this order (S1).
+async fn admit(
+    shared: &Arc<Shared>,
+    hello: &Hello,
+    addr: Option<SocketAddr>,
+) -> Result<(Peer, ObjectRef, &'static str), RpcError> {
+    if hello.version != VERSION {
+        return Err(RpcError::Version(format!(
+            "this server speaks version {VERSION}, the client {}",
+            hello.version
+        )));
+    }
+    let principal = match &shared.authenticate {
+        Some(hook) => Some(hook(Token(hello.auth.clone())).await?.0),
+        None => None,
+    };
+    let token = match &hello.auth {
+        Some(Auth::Text(text)) => Some(text.clone()),
+        _ => None,
+    };
+    let peer = Peer::new(hello.agent.clone(), addr, token, principal);
+    let (root, interface) = (shared.root)(peer.clone(), shared.node.clone()).await?;
+    Ok((peer, root, interface))
+}
+
+/// Says why not, and closes: REFUSE and 4003 where the HELLO was one, else 4001.
+async fn dismiss(mut link: impl Link, error: &AcceptError) {
+    let goodbye = async {
+        let close = match error {
+            AcceptError::Refused(error) => {
+                let (code, message) = error.to_wire();
+                let refuse = Refuse {
+                    code: code.raw(),
+                    message,
+                    retry_after: (code == Code::Busy).then_some(1000),
+                };
+                // The client may be gone; then nobody needs to hear it.
+                let _ = say(&mut link, refuse.encode().into()).await;
+                Close::new(Close::REFUSED, "refused")
+            }
+            AcceptError::Violation(violation) => Close::new(Close::VIOLATION, violation.reason()),
+            AcceptError::Gone(end) => match end.answer() {
+                Some(close) => close,
+                None => return,
+            },
+            _ => Close::new(Close::VIOLATION, "no HELLO in time"),
+        };
+        link.start_close(close);
+        poll_fn(|cx| link.poll_close(cx)).await;
+    };
+    let _ = tokio::time::timeout(Duration::from_secs(1), goodbye).await;
+}
+
+/// 256 random bits.
+fn session_token() -> SessionToken {
+    let mut token = [0; 32];
+    let (a, b, c) = (
+        uuid::Uuid::new_v4(),
+        uuid::Uuid::new_v4(),
+        uuid::Uuid::new_v4(),
+    );
+    // Each has 122 random bits; its fixed bits are in bytes 6 and 8.
+    let random = [a, b, c].map(uuid::Uuid::into_bytes);
+    let bytes = random
+        .iter()
+        .flat_map(|bytes| bytes.iter().enumerate().filter(|(i, _)| *i != 6 && *i != 8));
+    for (place, (_, byte)) in token.iter_mut().zip(bytes) {
+        *place = *byte;
+    }
+    SessionToken(token)
+}

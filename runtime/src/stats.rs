@@ -1,0 +1,101 @@
+//! What a connection says about itself: its state, and counts of what it carried.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+/// Whether a connection stands.
+#[derive(Clone, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum State {
+    /// It carries calls.
+    Connected,
+    /// It ended, and its session with it: every handle of it is broken.
+    Lost {
+        /// The WebSocket close code; 1006 where the link broke without one.
+        code: u16,
+        /// Why, as far as it is known.
+        reason: String,
+    },
+}
+
+/// Counts of one connection, seen from this side.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[non_exhaustive]
+pub struct Stats {
+    /// How often this side spoke and then had to hear before it spoke again: what the distance between the peers costs.
+    pub round_trips: u64,
+    /// Frames sent.
+    pub frames_out: u64,
+    /// Frames received.
+    pub frames_in: u64,
+    /// WebSocket messages sent.
+    pub messages_out: u64,
+    /// WebSocket messages received.
+    pub messages_in: u64,
+    /// Bytes sent, WebSocket headers included, TCP's not.
+    pub bytes_out: u64,
+    /// Bytes received, likewise.
+    pub bytes_in: u64,
+    /// Objects of this side that the peer holds.
+    pub exports: usize,
+    /// Objects of the peer that this side holds.
+    pub imports: usize,
+    /// Calls of this side that are open.
+    pub calls: usize,
+    /// Calls of the peer that are open here.
+    pub incoming: usize,
+}
+
+/// Written by the connection task, read by whoever asks.
+#[derive(Default)]
+pub(crate) struct Counters {
+    round_trips: AtomicU64,
+    spoke: AtomicBool,
+    frames_out: AtomicU64,
+    frames_in: AtomicU64,
+    messages_out: AtomicU64,
+    messages_in: AtomicU64,
+    bytes_out: AtomicU64,
+    bytes_in: AtomicU64,
+}
+
+impl Counters {
+    /// Only the connection task writes, so a load and a store do for an increment.
+    fn add(counter: &AtomicU64, n: u64) {
+        counter.store(counter.load(Relaxed) + n, Relaxed);
+    }
+
+    pub(crate) fn sent(&self, frames: u64) {
+        Self::add(&self.frames_out, frames);
+        Self::add(&self.messages_out, 1);
+        if frames > 0 {
+            self.spoke.store(true, Relaxed);
+        }
+    }
+
+    pub(crate) fn received(&self, frames: u64) {
+        Self::add(&self.frames_in, frames);
+        Self::add(&self.messages_in, 1);
+        if frames > 0 && self.spoke.load(Relaxed) {
+            self.spoke.store(false, Relaxed);
+            Self::add(&self.round_trips, 1);
+        }
+    }
+
+    pub(crate) fn carried(&self, bytes_in: u64, bytes_out: u64) {
+        self.bytes_in.store(bytes_in, Relaxed);
+        self.bytes_out.store(bytes_out, Relaxed);
+    }
+
+    pub(crate) fn read(&self) -> Stats {
+        Stats {
+            round_trips: self.round_trips.load(Relaxed),
+            frames_out: self.frames_out.load(Relaxed),
+            frames_in: self.frames_in.load(Relaxed),
+            messages_out: self.messages_out.load(Relaxed),
+            messages_in: self.messages_in.load(Relaxed),
+            bytes_out: self.bytes_out.load(Relaxed),
+            bytes_in: self.bytes_in.load(Relaxed),
+            ..Stats::default()
+        }
+    }
+}
