@@ -10,6 +10,7 @@ pub mod objects;
 pub mod put;
 pub mod rising;
 pub mod schema;
+pub mod short;
 pub mod wire;
 
 pub use id::{Descriptor, Tag, Target};

@@ -1,6 +1,6 @@
 //! A map whose keys arrive in rising order: call ids, host-named ids. Used by the session's tables.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 /// Hashes ids: one folded multiplication. Ids that a peer chose go into maps built with a random seed
 /// ([`IdHash::seeded`]), so that nobody can aim at one bucket.
@@ -62,15 +62,22 @@ impl std::hash::BuildHasher for IdHash {
 const SPARSE: usize = 4;
 /// Below this length the ring is never thinned out.
 const SMALL: usize = 64;
+/// Slots of the first ring, and how many an empty one keeps.
+const SLOTS_MIN: usize = 8;
+const SLOTS_KEPT: usize = 1024;
 
 /// A map from rising ids to `T`: a ring over the recent ids, a hash map for the few old ones that outlive them.
 ///
-/// Insertion takes only ids above every earlier one. Look-ups in the ring are one subtraction and one index; an entry
-/// moves to the side map at most once, so every operation is O(1) amortised whatever the ids are.
+/// Insertion takes only ids above every earlier one. In the ring an id finds its slot by a mask; an entry moves to the
+/// side map at most once, so every operation is O(1) amortised whatever the ids are.
 #[derive(Debug)]
 pub struct RisingMap<T> {
+    /// The ring covers the ids from here ..
     base: u64,
-    ring: VecDeque<Option<T>>,
+    /// .. to below here.
+    next: u64,
+    /// A power of two of them, or none. The slot of an id is the id modulo their number.
+    slots: Vec<Option<T>>,
     in_ring: usize,
     side: HashMap<u64, T, IdHash>,
 }
@@ -79,7 +86,8 @@ impl<T> Default for RisingMap<T> {
     fn default() -> Self {
         RisingMap {
             base: 1,
-            ring: VecDeque::new(),
+            next: 1,
+            slots: Vec::new(),
             in_ring: 0,
             side: HashMap::default(),
         }
@@ -112,84 +120,145 @@ impl<T> RisingMap<T> {
 
     /// The least id that [`insert`](Self::insert) still takes.
     pub fn next_id(&self) -> u64 {
-        self.base + self.ring.len() as u64
+        self.next
+    }
+
+    #[inline]
+    fn span(&self) -> usize {
+        (self.next - self.base) as usize
+    }
+
+    #[inline]
+    fn slot(&self, id: u64) -> usize {
+        id as usize & self.slots.len().wrapping_sub(1)
+    }
+
+    #[inline]
+    fn in_span(&self, id: u64) -> bool {
+        id.wrapping_sub(self.base) < self.next - self.base
     }
 
     /// Adds an entry. Returns it as `Err` where `id` is not above every id inserted before.
+    #[inline]
     pub fn insert(&mut self, id: u64, value: T) -> Result<(), T> {
-        let next = self.next_id();
-        if id < next {
+        if id < self.next {
             return Err(value);
         }
-        let gap = id - next;
-        if gap > 0 {
-            if self.in_ring == 0 {
-                self.ring.clear();
-                self.base = id;
-            } else if gap as usize >= SMALL {
-                // Too far to bridge: what lives in the ring is old by now.
-                self.spill_all();
-                self.base = id;
-            } else {
-                self.ring
-                    .extend(std::iter::repeat_with(|| None).take(gap as usize));
-            }
+        if id != self.next || self.span() == self.slots.len() {
+            self.make_room(id);
         }
-        self.ring.push_back(Some(value));
+        let slot = self.slot(id);
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(value);
+        }
+        self.next = id + 1;
         self.in_ring += 1;
-        if self.ring.len() > SMALL && self.ring.len() > self.in_ring * SPARSE {
-            self.thin();
-        }
         Ok(())
     }
 
-    fn slot(&self, id: u64) -> Option<usize> {
-        usize::try_from(id.checked_sub(self.base)?).ok()
+    /// Sees to a free slot for `id`, which is beyond the ring.
+    #[cold]
+    fn make_room(&mut self, id: u64) {
+        if self.in_ring == 0 {
+            self.base = id;
+        } else if id - self.next >= SMALL as u64 {
+            // Too far to bridge: what lives in the ring is old by now.
+            self.spill_all();
+            self.base = id;
+        } else {
+            // The slots between are free: the ring never covers more ids than it has slots.
+            self.thin(id);
+        }
+        self.next = id;
+        if self.span() < self.slots.len() {
+            return;
+        }
+        let mut grown: Vec<Option<T>> = Vec::new();
+        grown.resize_with((self.span() + 1).next_power_of_two().max(SLOTS_MIN), || {
+            None
+        });
+        let mask = grown.len() - 1;
+        for id in self.base..self.next {
+            let slot = self.slot(id);
+            if let (Some(old), Some(place)) =
+                (self.slots.get_mut(slot), grown.get_mut(id as usize & mask))
+            {
+                *place = old.take();
+            }
+        }
+        self.slots = grown;
     }
 
     /// The entry of `id`.
+    #[inline]
     pub fn get(&self, id: u64) -> Option<&T> {
-        match self.slot(id) {
-            Some(i) => self.ring.get(i)?.as_ref(),
-            None => self.side.get(&id),
+        if self.in_span(id) {
+            self.slots.get(self.slot(id))?.as_ref()
+        } else {
+            self.side.get(&id)
         }
     }
 
     /// The entry of `id`, to change.
+    #[inline]
     pub fn get_mut(&mut self, id: u64) -> Option<&mut T> {
-        match self.slot(id) {
-            Some(i) => self.ring.get_mut(i)?.as_mut(),
-            None => self.side.get_mut(&id),
+        if self.in_span(id) {
+            let slot = self.slot(id);
+            self.slots.get_mut(slot)?.as_mut()
+        } else if self.side.is_empty() {
+            None
+        } else {
+            self.side.get_mut(&id)
         }
     }
 
     /// Takes the entry of `id` out.
+    #[inline]
     pub fn remove(&mut self, id: u64) -> Option<T> {
-        let Some(i) = self.slot(id) else {
-            let old = self.side.remove(&id);
-            if self.side.is_empty() && self.side.capacity() > SMALL {
-                self.side = HashMap::with_hasher(*self.side.hasher());
-            }
-            return old;
-        };
-        let old = self.ring.get_mut(i)?.take()?;
-        self.in_ring -= 1;
-        while let Some(None) = self.ring.front() {
-            self.ring.pop_front();
-            self.base += 1;
+        if !self.in_span(id) {
+            return self.remove_aside(id);
         }
-        if self.ring.is_empty() && self.ring.capacity() > 1024 {
-            self.ring = VecDeque::new();
+        let slot = self.slot(id);
+        let old = self.slots.get_mut(slot)?.take()?;
+        self.in_ring -= 1;
+        if id == self.base {
+            self.advance();
         }
         Some(old)
     }
 
-    /// Every entry, oldest ids of the ring first; those of the side map in no order.
+    fn remove_aside(&mut self, id: u64) -> Option<T> {
+        let old = self.side.remove(&id);
+        if self.side.is_empty() && self.side.capacity() > SMALL {
+            self.side = HashMap::with_hasher(*self.side.hasher());
+        }
+        old
+    }
+
+    /// Moves the ring's begin to its first entry.
+    fn advance(&mut self) {
+        if self.in_ring == 0 {
+            self.base = self.next;
+            if self.slots.len() > SLOTS_KEPT {
+                self.slots = Vec::new();
+            }
+            return;
+        }
+        while self.base < self.next
+            && self
+                .slots
+                .get(self.slot(self.base))
+                .is_some_and(Option::is_none)
+        {
+            self.base += 1;
+        }
+    }
+
+    /// Every entry, those of the ring first and ascending; those of the side map in no order.
     pub fn iter(&self) -> impl Iterator<Item = (u64, &T)> {
-        let base = self.base;
-        let ring = self.ring.iter().enumerate();
-        ring.filter_map(move |(i, v)| v.as_ref().map(|v| (base + i as u64, v)))
-            .chain(self.side.iter().map(|(k, v)| (*k, v)))
+        let ring = (self.base..self.next)
+            .filter_map(|id| Some((id, self.slots.get(self.slot(id))?.as_ref()?)));
+        ring.chain(self.side.iter().map(|(k, v)| (*k, v)))
     }
 
     /// The ids that are in use, ascending.
@@ -201,9 +270,9 @@ impl<T> RisingMap<T> {
 
     /// Empties the map and yields what it held, by ascending id. Later ids still have to rise.
     pub fn take_all(&mut self) -> Vec<(u64, T)> {
-        let next = self.next_id();
         self.spill_all();
-        self.base = next;
+        self.base = self.next;
+        self.slots = Vec::new();
         let side = HashMap::with_hasher(*self.side.hasher());
         let mut all: Vec<(u64, T)> = std::mem::replace(&mut self.side, side)
             .into_iter()
@@ -215,42 +284,44 @@ impl<T> RisingMap<T> {
     /// Keeps only the entries that `keep` says yes to; it may change them.
     pub fn retain(&mut self, mut keep: impl FnMut(u64, &mut T) -> bool) {
         self.side.retain(|id, value| keep(*id, value));
-        for (i, slot) in self.ring.iter_mut().enumerate() {
-            if slot
-                .as_mut()
-                .is_some_and(|value| !keep(self.base + i as u64, value))
-            {
-                *slot = None;
+        for id in self.base..self.next {
+            let slot = self.slot(id);
+            let Some(place) = self.slots.get_mut(slot) else {
+                continue;
+            };
+            if place.as_mut().is_some_and(|value| !keep(id, value)) {
+                *place = None;
                 self.in_ring -= 1;
             }
         }
-        while let Some(None) = self.ring.front() {
-            self.ring.pop_front();
-            self.base += 1;
-        }
+        self.advance();
     }
 
     fn spill_all(&mut self) {
-        for (i, v) in std::mem::take(&mut self.ring).into_iter().enumerate() {
-            if let Some(v) = v {
-                self.side.insert(self.base + i as u64, v);
-            }
+        for id in self.base..self.next {
+            self.spill(id);
         }
-        self.in_ring = 0;
+        self.base = self.next;
     }
 
-    /// Moves the oldest entries aside until the ring is dense again.
-    fn thin(&mut self) {
-        while self.ring.len() > SMALL && self.ring.len() > self.in_ring * SPARSE {
-            if let Some(Some(v)) = self.ring.pop_front() {
-                self.side.insert(self.base, v);
-                self.in_ring -= 1;
+    fn spill(&mut self, id: u64) {
+        let slot = self.slot(id);
+        if let Some(value) = self.slots.get_mut(slot).and_then(Option::take) {
+            self.side.insert(id, value);
+            self.in_ring -= 1;
+        }
+    }
+
+    /// Moves the oldest entries aside until the ring, with `id` in it, is dense again.
+    fn thin(&mut self, id: u64) {
+        while self.in_ring > 0 {
+            let span = (id - self.base) as usize;
+            if span <= SMALL || span <= self.in_ring * SPARSE {
+                break;
             }
+            self.spill(self.base);
             self.base += 1;
         }
-        while let Some(None) = self.ring.front() {
-            self.ring.pop_front();
-            self.base += 1;
-        }
+        self.advance();
     }
 }

@@ -42,10 +42,26 @@ impl TypeRef {
         }
     }
 
+    /// A leaf whose form only its own code knows.
+    pub const OPAQUE: TypeRef = {
+        struct Opaque;
+        TypeRef {
+            id: TypeId::of::<Opaque>,
+            name: || "(opaque)",
+            describe: || TypeDesc::Opaque,
+        }
+    };
+
     /// The type behind a marker of generated code.
     #[doc(hidden)]
     pub const fn marked<M: Typed>() -> TypeRef {
         TypeRef::of::<M::T>()
+    }
+
+    /// A sequence of the type behind a marker of generated code.
+    #[doc(hidden)]
+    pub const fn marked_all<M: Typed>() -> TypeRef {
+        TypeRef::of::<Vec<M::T>>()
     }
 
     /// Which type it is.
@@ -129,8 +145,8 @@ pub enum TypeDesc {
 pub struct FieldDesc {
     /// Its name on the wire; empty in a tuple.
     pub name: &'static str,
-    /// Its type; `None` for a leaf of unknown form.
-    pub ty: Option<TypeRef>,
+    /// Its type.
+    pub ty: TypeRef,
     /// Some of the `FieldDesc::` flags.
     pub flags: u8,
 }
@@ -487,14 +503,11 @@ impl Types {
         for field in fields {
             put_array(out, 3);
             put_str(out, field.name);
-            let reference = field.ty.map_or(OPAQUE, |ty| self.reference(ty));
-            put_int(out, reference);
+            put_int(out, self.reference(field.ty));
             put_int(out, field.flags.into());
         }
     }
 }
-
-const OPAQUE: i64 = -20;
 
 fn leaf(desc: &TypeDesc) -> Option<i64> {
     Some(match desc {
@@ -515,7 +528,7 @@ fn leaf(desc: &TypeDesc) -> Option<i64> {
         TypeDesc::Uuid => -17,
         TypeDesc::Duration => -18,
         TypeDesc::Unit => -19,
-        TypeDesc::Opaque => OPAQUE,
+        TypeDesc::Opaque => -20,
         _ => return None,
     })
 }

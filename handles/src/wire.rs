@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 
 use crate::lease::Lease;
 use crate::schema::{TypeDesc, TypeRef};
+use crate::short::Short;
 
 /// A value that may cross the wire: serde's two traits, and a description.
 ///
@@ -26,6 +27,26 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {
     /// What it looks like on the wire. One level: the types inside are named by [`TypeRef`], so that a type may
     /// contain itself.
     fn describe() -> TypeDesc;
+
+    /// Whether no value of this type holds a handle, so that nobody need look for one.
+    #[doc(hidden)]
+    const PLAIN: bool = false;
+
+    /// Appends the value without serde, where there is a short cut; says whether there is.
+    #[doc(hidden)]
+    #[inline]
+    fn __put(&self, out: &mut Vec<u8>) -> bool {
+        let _ = out;
+        false
+    }
+
+    /// The value at the beginning of `bytes` and its length, where there is a short cut and it fits.
+    #[doc(hidden)]
+    #[inline]
+    fn __take(bytes: &[u8]) -> Option<(Self, usize)> {
+        let _ = bytes;
+        None
+    }
 
     /// Makes every handle inside a lent one that dies with `lease`: how a local call lends what a remote one would.
     #[doc(hidden)]
@@ -69,28 +90,44 @@ pub fn lent<M: Typed>(value: &M::T) -> bool {
 }
 
 macro_rules! leaves {
-    ($($leaf:ty => $desc:ident),* $(,)?) => {$(
+    ($($leaf:ty => $desc:ident $(, $short:ident)?;)*) => {$(
         impl Wire for $leaf {
+            const PLAIN: bool = true;
             fn describe() -> TypeDesc {
                 TypeDesc::$desc
             }
+            $(leaves!(@$short);)?
         }
     )*};
+    (@short) => {
+        #[inline]
+        fn __put(&self, out: &mut Vec<u8>) -> bool {
+            self.put(out);
+            true
+        }
+        #[inline]
+        fn __take(bytes: &[u8]) -> Option<(Self, usize)> {
+            Short::take(bytes)
+        }
+    };
 }
 
 leaves! {
-    bool => Bool, u8 => U8, u16 => U16, u32 => U32, u64 => U64, usize => U64, i8 => I8, i16 => I16, i32 => I32,
-    i64 => I64, isize => I64, f32 => F32, f64 => F64, String => Str, Box<str> => Str, char => Char, () => Unit,
-    bytes::Bytes => Bytes, uuid::Uuid => Uuid, Duration => Duration,
+    bool => Bool, short; u8 => U8, short; u16 => U16, short; u32 => U32, short; u64 => U64, short;
+    usize => U64, short; i8 => I8, short; i16 => I16, short; i32 => I32, short; i64 => I64, short;
+    isize => I64, short; f32 => F32, short; f64 => F64, short; String => Str, short; () => Unit, short;
+    Box<str> => Str; char => Char; bytes::Bytes => Bytes; uuid::Uuid => Uuid; Duration => Duration;
 }
 
 impl<T: Send + 'static> Wire for PhantomData<T> {
+    const PLAIN: bool = true;
     fn describe() -> TypeDesc {
         TypeDesc::Unit
     }
 }
 
 impl<T: Wire> Wire for Option<T> {
+    const PLAIN: bool = T::PLAIN;
     fn describe() -> TypeDesc {
         TypeDesc::Option(TypeRef::of::<T>())
     }
@@ -129,14 +166,17 @@ fn bytes_or_seq<T: Wire>() -> TypeDesc {
 macro_rules! sequences {
     ($([$($generics:tt)*] $sequence:ty => $describe:expr),* $(,)?) => {$(
         impl<$($generics)*> Wire for $sequence {
+            const PLAIN: bool = T::PLAIN;
             fn describe() -> TypeDesc {
                 $describe
             }
             fn __lend(&mut self, lease: &Lease) {
-                self.iter_mut().for_each(|value| value.__lend(lease));
+                if !T::PLAIN {
+                    self.iter_mut().for_each(|value| value.__lend(lease));
+                }
             }
             fn __lent(&self) -> bool {
-                self.iter().any(Wire::__lent)
+                !T::PLAIN && self.iter().any(Wire::__lent)
             }
         }
     )*};
@@ -160,6 +200,7 @@ arrays! { 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 2
 macro_rules! tuples {
     ($(($($item:ident $at:tt),*))*) => {$(
         impl<$($item: Wire),*> Wire for ($($item,)*) {
+            const PLAIN: bool = true $(&& $item::PLAIN)*;
             fn describe() -> TypeDesc {
                 TypeDesc::Tuple(vec![$(TypeRef::of::<$item>()),*])
             }
@@ -188,49 +229,65 @@ tuples! {
     (A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11)
 }
 
-impl<K: Wire + Eq + Hash, V: Wire, S: BuildHasher + Default + Send + 'static> Wire
-    for HashMap<K, V, S>
-{
-    fn describe() -> TypeDesc {
-        TypeDesc::Map {
-            key: TypeRef::of::<K>(),
-            value: TypeRef::of::<V>(),
-            sorted: false,
+macro_rules! maps {
+    ($([$($generics:tt)*] $map:ty, sorted: $sorted:literal;)*) => {$(
+        impl<$($generics)*> Wire for $map {
+            const PLAIN: bool = K::PLAIN && V::PLAIN;
+            fn describe() -> TypeDesc {
+                TypeDesc::Map {
+                    key: TypeRef::of::<K>(),
+                    value: TypeRef::of::<V>(),
+                    sorted: $sorted,
+                }
+            }
+            fn __lend(&mut self, lease: &Lease) {
+                if !K::PLAIN {
+                    let lend = |(mut key, value): (K, V)| {
+                        key.__lend(lease);
+                        (key, value)
+                    };
+                    *self = std::mem::take(self).into_iter().map(lend).collect();
+                }
+                if !V::PLAIN {
+                    self.values_mut().for_each(|value| value.__lend(lease));
+                }
+            }
+            fn __lent(&self) -> bool {
+                !Self::PLAIN && self.iter().any(|(key, value)| key.__lent() || value.__lent())
+            }
         }
-    }
-    fn __lend(&mut self, lease: &Lease) {
-        self.values_mut().for_each(|value| value.__lend(lease));
-    }
-    fn __lent(&self) -> bool {
-        self.values().any(V::__lent)
-    }
+    )*};
 }
 
-impl<K: Wire + Ord, V: Wire> Wire for BTreeMap<K, V> {
-    fn describe() -> TypeDesc {
-        TypeDesc::Map {
-            key: TypeRef::of::<K>(),
-            value: TypeRef::of::<V>(),
-            sorted: true,
+maps! {
+    [K: Wire + Eq + Hash, V: Wire, S: BuildHasher + Default + Send + 'static] HashMap<K, V, S>, sorted: false;
+    [K: Wire + Ord, V: Wire] BTreeMap<K, V>, sorted: true;
+}
+
+macro_rules! sets {
+    ($([$($generics:tt)*] $set:ty;)*) => {$(
+        impl<$($generics)*> Wire for $set {
+            const PLAIN: bool = T::PLAIN;
+            fn describe() -> TypeDesc {
+                TypeDesc::Set(TypeRef::of::<T>())
+            }
+            fn __lend(&mut self, lease: &Lease) {
+                if !T::PLAIN {
+                    let lend = |mut item: T| {
+                        item.__lend(lease);
+                        item
+                    };
+                    *self = std::mem::take(self).into_iter().map(lend).collect();
+                }
+            }
+            fn __lent(&self) -> bool {
+                !T::PLAIN && self.iter().any(T::__lent)
+            }
         }
-    }
-    fn __lend(&mut self, lease: &Lease) {
-        self.values_mut().for_each(|value| value.__lend(lease));
-    }
-    fn __lent(&self) -> bool {
-        self.values().any(V::__lent)
-    }
+    )*};
 }
 
-// Handles are neither `Hash` nor `Ord`, so that no set holds one.
-impl<T: Wire + Eq + Hash, S: BuildHasher + Default + Send + 'static> Wire for HashSet<T, S> {
-    fn describe() -> TypeDesc {
-        TypeDesc::Set(TypeRef::of::<T>())
-    }
-}
-
-impl<T: Wire + Ord> Wire for BTreeSet<T> {
-    fn describe() -> TypeDesc {
-        TypeDesc::Set(TypeRef::of::<T>())
-    }
+sets! {
+    [T: Wire + Eq + Hash, S: BuildHasher + Default + Send + 'static] HashSet<T, S>;
+    [T: Wire + Ord] BTreeSet<T>;
 }

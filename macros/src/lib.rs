@@ -1,12 +1,81 @@
-//! (skeleton: being written)
+//! The macros of helve, `#[interface]` and `#[derive(Wire)]`. Use them through the crate `helve`: what they generate
+//! names its hidden module `__rt`.
+
+mod attributes;
+mod interface;
+mod wire;
+
 use proc_macro::TokenStream;
-/// (to come)
+
+/// Makes an interface of a trait: objects that implement it can be called through a handle, from here and from peers.
+///
+/// ```ignore
+/// #[interface(id = "demo.Cart")]
+/// pub trait Cart {
+///     /// Adds a line and returns how many there are.
+///     async fn add(&mut self, line: Line, #[default] times: u32) -> Result<u32, CartError>;
+///     #[oneway]
+///     async fn note(&self, text: &str);
+///     async fn peek(&self, viewer: &ViewerHandle, cx: &Cx) -> u64;
+/// }
+/// ```
+///
+/// The trait stays, with `Send + Sync + 'static` added and each `async fn` written out as one whose future is `Send`;
+/// implement it with plain `async fn`, without any attribute. Beside it, with the visibility of the trait, comes the
+/// handle `CartHandle`:
+/// - `CartHandle::new(object)` takes any `impl Cart`, and `object.into()` is the same unless the trait is generic.
+///   `CartHandle::of(&object)` takes an `Arc<Object<_>>`, which may have handles of several interfaces.
+/// - The trait's methods, documentation included, with the same parameters less `cx`. Each returns a `Call`, a one-way
+///   one a `Receipt`. A method that returns `Result<T, E>` is flattened: its call yields `Result<T, CallError<E>>`.
+/// - `Clone`, `==` (the same object), `Hash`, `Debug`, `Wire` (so that it is an argument or result like any other), and
+///   the trait `Remote`: `closed`, `is_local`, `downgrade`, `revocable`, `flush`, `INTERFACE` and more.
+///
+/// # Options
+/// `id = ".."`: the name of the interface on the wire, which every method's number depends on. Without it that is
+/// `crate.Trait`: write it where peers are built from another crate, or in another language.
+///
+/// # Methods
+/// `async fn` with `&self` (calls overlap) or `&mut self` (one at a time, first in first out). An interface without
+/// `&mut self` has no lock. Default bodies are kept. The parameters of the trait are types and constants (`Store<T:
+/// Wire>`); methods have none.
+///
+/// | attribute of a method | |
+/// |---|---|
+/// | `#[oneway]` | nothing comes back: no result, nothing lent. The call is on its way when the handle's method returns |
+/// | `#[detached]` | runs on when the session of its caller is lost |
+/// | `#[name = "put"]` | its name on the wire, when the method is renamed in Rust, or two names have one hash |
+/// | `#[cfg(..)]` | goes to all that is generated |
+/// | documentation, `#[deprecated]`, lint levels | go to the handle's method too |
+///
+/// # Arguments
+///
+/// | written | travels as |
+/// |---|---|
+/// | `T: Wire` | a value; handles inside are given |
+/// | `&str`, `&[u8]` | a value, borrowed at both ends |
+/// | `&T`, `&[T]` | a value; handles inside are lent: dead when the call ends. `T: Clone`, for local calls |
+/// | `#[default] x: T` | trailing; an older caller may leave it out, then it is `T::default()` |
+/// | `cx: &Cx` | not at all: it is the context of the call, and no parameter of the handle's method |
+///
+/// `&mut T`, `Streaming<T>` and `Shared<T>` are not in this version.
 #[proc_macro_attribute]
-pub fn interface(_: TokenStream, item: TokenStream) -> TokenStream {
-    item
+pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
+    interface::expand(options.into(), item.into()).into()
 }
-/// (to come)
+
+/// Makes a type one that can be an argument, a result or a part of one.
+///
+/// Implements serde's `Serialize` and `Deserialize` too, so that the crate that uses it needs no serde; `#[serde(..)]`
+/// attributes mean what they mean there. Structs and enums of every form, generic ones with `T: Wire`.
+///
+/// | attribute | |
+/// |---|---|
+/// | `#[wire(serde)]` on the type | serde's traits are implemented already: only describe the type |
+/// | `#[wire(js_number)]` on a 64-bit field | a `number` in JavaScript, not a `bigint`; beyond 2^53 - 1 it is an error there |
+///
+/// Refused, as far as the macro can see: 128-bit integers, `Option<Option<_>>` and `Option<()>` (one nil for two values),
+/// lifetimes, unions, and handles inside flattened, untagged or internally tagged types, which serde buffers.
 #[proc_macro_derive(Wire, attributes(wire, serde))]
-pub fn wire(_: TokenStream) -> TokenStream {
-    TokenStream::new()
+pub fn wire(item: TokenStream) -> TokenStream {
+    wire::expand(item.into()).into()
 }

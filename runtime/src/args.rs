@@ -4,7 +4,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
-use helve_handles::wire::Typed;
+use helve_handles::wire::{Typed, Wire};
 use helve_protocol::blob::Blob;
 use helve_protocol::scan::{Budget, scan_value};
 use serde::{Deserialize, Serialize};
@@ -62,6 +62,12 @@ impl Args {
 
     /// The next argument.
     pub fn take<M: Typed>(&self) -> Result<M::T, RpcError> {
+        let rest = self.bytes.get(self.at.get()..).unwrap_or_default();
+        if let (left @ 1.., Some((value, len))) = (self.left.get(), M::T::__take(rest)) {
+            self.left.set(left - 1);
+            self.at.set(self.at.get() + len);
+            return Ok(value);
+        }
         self.next()
     }
 
@@ -70,7 +76,7 @@ impl Args {
         if self.left.get() == 0 {
             Ok(default())
         } else {
-            self.next()
+            self.take::<M>()
         }
     }
 
@@ -98,7 +104,7 @@ impl Args {
 pub struct Put<'a> {
     pub(crate) conn: &'a Arc<Conn>,
     pub(crate) bytes: &'a mut Vec<u8>,
-    pub(crate) caps: OutCaps,
+    pub(crate) caps: Option<Box<OutCaps>>,
     pub(crate) failed: Option<RpcError>,
 }
 
@@ -112,7 +118,11 @@ impl Put<'_> {
 
     /// An argument by value; handles inside are given for good.
     pub fn value<M: Typed>(&mut self, value: &M::T) -> &mut Self {
-        self.put(value)
+        if value.__put(self.bytes) {
+            self
+        } else {
+            self.put(value)
+        }
     }
 
     /// `&T`: handles inside are lent for the call.

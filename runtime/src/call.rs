@@ -32,12 +32,7 @@ pub(crate) struct Unsent {
 }
 
 impl Unsent {
-    pub(crate) fn new(args: &[u8], caps: OutCaps) -> Unsent {
-        let caps = if caps.caps.is_empty() {
-            None
-        } else {
-            Some(Box::new(caps))
-        };
+    pub(crate) fn new(args: &[u8], caps: Option<Box<OutCaps>>) -> Unsent {
         Unsent {
             args: Blob::copy(args),
             caps,
@@ -398,6 +393,10 @@ impl<T, E> std::fmt::Debug for Call<T, E> {
 
 fn decode<T: Wire, E: CallFailure>(conn: &Arc<Conn>, answer: Answer<ObjectRef>) -> Result<T, E> {
     match answer {
+        Ok((bytes, caps)) if caps.is_empty() => match T::__take(&bytes) {
+            Some((value, len)) if len == bytes.len() => Ok(value),
+            _ => Ok(crate::codec::decode(&bytes)?),
+        },
         Ok((bytes, caps)) => Ok(caps::decode(&bytes, &mut InCaps::new(conn, caps, None))?),
         Err(fault) if fault.code == helve_protocol::Code::App => Err(E::join(&fault.data)),
         Err(fault) => Err(RpcError::from_fault(&fault).into()),
@@ -495,7 +494,7 @@ impl Receipt {
         match &mut self.0 {
             Track::Remote { remote, .. } => {
                 let flush = helve_handles::id::method_id("helve.Object", "flush");
-                let unsent = Unsent::new(&[0x90], OutCaps::default());
+                let unsent = Unsent::new(&[0x90], None);
                 Call::<(), RpcError>::remote(remote.clone(), None, flush, unsent).await
             }
             Track::Local(call) => {

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use helve_handles::lease::Lease;
+use helve_handles::wire::Wire;
 use helve_protocol::session::{Cap, Received};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -100,18 +101,34 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
     conn: &Arc<Conn>,
     value: &T,
     bytes: &mut Vec<u8>,
-    caps: &mut OutCaps,
+    caps: &mut Option<Box<OutCaps>>,
 ) -> Result<(), RpcError> {
     let scope = Scope::Out {
         conn: conn.clone(),
-        out: std::mem::take(caps),
+        out: caps.take().map(|caps| *caps).unwrap_or_default(),
         lend: false,
     };
     let (result, scope) = within(scope, || codec::encode_into(value, bytes));
     if let Some(Scope::Out { out, .. }) = scope {
-        *caps = out;
+        *caps = (!out.caps.is_empty()).then(|| Box::new(out));
     }
     result
+}
+
+/// As [`encode`], past serde where there is a short cut, and without looking for references where none can be.
+pub(crate) fn encode_wire<T: Wire>(
+    conn: &Arc<Conn>,
+    value: &T,
+    bytes: &mut Vec<u8>,
+    caps: &mut Option<Box<OutCaps>>,
+) -> Result<(), RpcError> {
+    if value.__put(bytes) {
+        Ok(())
+    } else if T::PLAIN {
+        codec::encode_into(value, bytes)
+    } else {
+        encode(conn, value, bytes, caps)
+    }
 }
 
 /// A value whose references stand in `caps`.

@@ -1,7 +1,7 @@
 //! User values to MessagePack and back, as section 2 of the protocol has it: structs are maps by name, bytes are
 //! `bin`. Used wherever a value enters or leaves a frame, never under a lock.
 
-use std::cell::Cell;
+use std::cell::RefCell;
 
 use rmp_serde::config::BytesMode;
 use serde::{Deserialize, Serialize};
@@ -38,14 +38,20 @@ pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     /// What a thread keeps.
     const KEEP: usize = 64 << 10;
     thread_local! {
-        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
     }
-    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    buffer.clear();
-    let result = f(&mut buffer);
-    if buffer.capacity() <= KEEP {
-        // While the thread ends there is no place to put it back.
-        let _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    let mut f = Some(f);
+    let shared = SCRATCH.try_with(|scratch| {
+        let mut buffer = scratch.try_borrow_mut().ok()?;
+        let result = f.take()?(&mut buffer);
+        buffer.clear();
+        buffer.shrink_to(KEEP);
+        Some(result)
+    });
+    match (shared, f) {
+        (Ok(Some(result)), _) => result,
+        // In use further up this thread, or the thread ends: a buffer of its own.
+        (_, Some(f)) => f(&mut Vec::new()),
+        (_, None) => unreachable!("f ran, so it had a result"),
     }
-    result
 }

@@ -2,13 +2,13 @@
 //!
 //! Nothing under the lock runs user code: values are encoded before, wakers are called and objects dropped after.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use futures::future::AbortHandle;
-use helve_protocol::session::{EndCause, ImportKey, IncomingId, Role, Session, Time};
+use helve_protocol::session::{EndCause, Event, ImportKey, IncomingId, Role, Session, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -84,47 +84,47 @@ impl Conn {
     /// Runs `f` on the session. Afterwards, unlocked: tasks are woken, the connection task too if there is something
     /// for it, and objects that nobody holds any more are dropped.
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Session<ObjectRef>) -> R) -> R {
-        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
         let mut core = self.lock();
         let result = f(&mut core.session);
-        core.session.take_wakes(&mut wakes);
-        core.session.take_garbage(&mut garbage);
         let sleeper = if core.sleeper.is_some() && core.needs_the_task() {
             core.sleeper.take()
         } else {
             None
         };
-        drop(core);
+        tie(core);
         if let Some(sleeper) = sleeper {
             sleeper.wake();
         }
-        wakes.into_iter().for_each(Waker::wake);
-        drop(garbage);
         result
     }
 
     /// As [`with`](Self::with), for the connection task, which needs no waking.
     pub(crate) fn with_task<R>(&self, f: impl FnOnce(&mut Session<ObjectRef>) -> R) -> R {
-        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
         let mut core = self.lock();
         core.sleeper = None;
         let result = f(&mut core.session);
-        core.session.take_wakes(&mut wakes);
-        core.session.take_garbage(&mut garbage);
-        drop(core);
-        wakes.into_iter().for_each(Waker::wake);
-        drop(garbage);
+        tie(core);
         result
     }
 
     /// Puts the connection task to sleep if there is nothing for it; in the same lock that saw so.
-    pub(crate) fn sleep(&self, waker: &Waker, now: Time) -> Sleep {
+    /// What came meanwhile goes into `events`.
+    pub(crate) fn sleep(
+        &self,
+        waker: &Waker,
+        now: Time,
+        events: &mut VecDeque<Event<ObjectRef>>,
+    ) -> Sleep {
         let mut core = self.lock();
         core.session.set_now(now);
         if let Some(close) = core.closing.take() {
             return Sleep::Close(close);
         }
-        if core.session.wants_transmit() || core.session.has_events() {
+        if core.session.has_events() {
+            core.session.take_events(events);
+            return Sleep::Awake;
+        }
+        if core.session.wants_transmit() {
             return Sleep::Awake;
         }
         core.alarm = core.session.timeout();
@@ -237,6 +237,18 @@ impl Conn {
     }
 }
 
+/// Unlocks; then wakes the tasks whose answer came, and drops the objects that nobody holds any more.
+fn tie(mut core: MutexGuard<'_, Core>) {
+    if core.session.has_loose_ends() {
+        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
+        core.session.take_wakes(&mut wakes);
+        core.session.take_garbage(&mut garbage);
+        drop(core);
+        wakes.into_iter().for_each(Waker::wake);
+        drop(garbage);
+    }
+}
+
 impl Core {
     fn needs_the_task(&self) -> bool {
         self.session.wants_transmit()
@@ -278,19 +290,6 @@ impl RemoteRef {
     pub(crate) fn new(conn: Arc<Conn>, key: ImportKey) -> Arc<RemoteRef> {
         conn.add_user();
         Arc::new(RemoteRef { conn, key })
-    }
-
-    /// Whether both name the same object (R6).
-    pub(crate) fn same(&self, other: &RemoteRef) -> bool {
-        if !Arc::ptr_eq(&self.conn, &other.conn) {
-            return false;
-        }
-        self.key == other.key
-            || self.conn.with(|session| {
-                session
-                    .identity(self.key)
-                    .is_some_and(|a| session.identity(other.key) == Some(a))
-            })
     }
 }
 

@@ -123,12 +123,12 @@ impl Incoming {
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
         let Incoming { conn, invocation } = self;
-        let deadline = invocation.deadline.map(|at| conn.instant_of(at));
+        let deadline = invocation.deadline().map(|at| conn.instant_of(at));
         let cx = Cx::incoming(
             Some(conn.peer.clone()),
             deadline,
             invocation.depth,
-            invocation.chain,
+            invocation.chain(),
         );
         let lends = invocation
             .caps
@@ -232,16 +232,16 @@ impl Answering {
                 });
                 match rest {
                     Ok(None) => {}
-                    Ok(Some((bytes, caps))) => self.send_value(&bytes, &caps),
+                    Ok(Some((bytes, caps))) => self.send_value(&bytes, caps.as_deref()),
                     Err(error) => self.fail::<RpcError>(error),
                 }
                 return;
             }
         }
-        let mut caps = OutCaps::default();
+        let mut caps = None;
         with_scratch(
-            |bytes| match caps::encode(&self.conn, &value, bytes, &mut caps) {
-                Ok(()) => self.send_value(bytes, &caps),
+            |bytes| match caps::encode_wire(&self.conn, &value, bytes, &mut caps) {
+                Ok(()) => self.send_value(bytes, caps.as_deref()),
                 Err(error) => self.fail::<RpcError>(error),
             },
         );
@@ -254,7 +254,7 @@ impl Answering {
         &self,
         value: &M::T,
         replies: &mut Replies,
-    ) -> Result<Option<(Vec<u8>, OutCaps)>, RpcError> {
+    ) -> Result<Option<(Vec<u8>, Option<Box<OutCaps>>)>, RpcError> {
         let start = replies.frames.len();
         frame::write_ret(
             &mut replies.frames,
@@ -264,9 +264,9 @@ impl Answering {
             &[],
         );
         let head = replies.frames.len();
-        let mut caps = OutCaps::default();
-        let result = caps::encode(&self.conn, value, &mut replies.frames, &mut caps);
-        if result.is_err() || !caps.caps.is_empty() || replies.frames.len() - head > PAYLOAD_MAX {
+        let mut caps = None;
+        let result = caps::encode_wire(&self.conn, value, &mut replies.frames, &mut caps);
+        if result.is_err() || caps.is_some() || replies.frames.len() - head > PAYLOAD_MAX {
             let bytes = replies.frames.get(head..).unwrap_or_default().to_vec();
             replies.frames.truncate(start);
             return result.map(|()| Some((bytes, caps)));
@@ -275,13 +275,13 @@ impl Answering {
         Ok(None)
     }
 
-    fn send_value(&self, bytes: &[u8], caps: &OutCaps) {
-        let one_handle = bytes == [0xd4, 1, 0] && caps.caps.len() == 1;
-        match caps.caps.first() {
-            Some(cap) if one_handle && self.kind == CallKind::Open => {
-                self.send(Reply::Handle(cap.clone()))
+    fn send_value(&self, bytes: &[u8], caps: Option<&OutCaps>) {
+        let caps = caps.map(|caps| &caps.caps[..]).unwrap_or_default();
+        match caps {
+            [cap] if bytes == [0xd4, 1, 0] && self.kind == CallKind::Open => {
+                self.send(Reply::Handle(cap.clone()));
             }
-            _ => self.send(Reply::Value(bytes, &caps.caps)),
+            _ => self.send(Reply::Value(bytes, caps)),
         }
     }
 

@@ -39,9 +39,13 @@ pub(crate) struct Driver<L> {
     last_out: u32,
     /// Other tasks were let run before this flush.
     yielded: bool,
+    /// The last read found the socket empty.
+    dry: bool,
     one_thread: bool,
     timer: Pin<Box<Sleep>>,
     heard_at: Instant,
+    /// The clock, read once each time the task is polled.
+    now: Instant,
     pinged: bool,
     phase: Phase,
 }
@@ -65,9 +69,11 @@ impl<L: Link> Driver<L> {
             ack_first: false,
             last_out: 0,
             yielded: false,
+            dry: false,
             one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
             heard_at: now,
+            now,
             pinged: false,
             phase: Phase::Open,
         }
@@ -75,7 +81,7 @@ impl<L: Link> Driver<L> {
 
     /// One batch of the peer's.
     fn take(&mut self, message: &Bytes) -> Result<(), Close> {
-        let now = self.conn.now();
+        let now = self.conn.time_at(self.now);
         let (conn, events) = (&self.conn, &mut self.events);
         let taken = conn.with_task(|session| {
             session.set_now(now);
@@ -119,19 +125,22 @@ impl<L: Link> Driver<L> {
 
     /// Writes what there is, as far as the link takes it. `Pending`: the link is full.
     fn send(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        let now = self.conn.now();
-        loop {
+        let now = self.conn.time_at(self.now);
+        let mut more = true;
+        while more {
             if self.link.poll_ready(task)?.is_pending() {
                 return Poll::Pending;
             }
             let next = self.conn.with_task(|session| {
                 session.set_now(now);
                 let before = session.sent();
-                session
-                    .poll_transmit()
-                    .map(|message| (message, session.sent() - before))
+                let message = session.poll_transmit()?;
+                Some((message, session.sent() - before, session.wants_transmit()))
             });
-            let Some((message, frames)) = next else { break };
+            let Some((message, frames, rest)) = next else {
+                break;
+            };
+            more = rest;
             self.last_out = u32::try_from(frames).unwrap_or(u32::MAX);
             self.conn.counters.sent(frames);
             self.link.start_send(message)?;
@@ -159,12 +168,14 @@ impl<L: Link> Driver<L> {
             if !self.events.is_empty() {
                 self.work();
             }
-            // Read until there is nothing more: what it caused goes out in one batch.
+            // Read until there is nothing more: what it caused goes out in one batch. After others were let run the
+            // socket was just seen empty, and reading again would clear the buffer for nothing.
             let mut taken = 0;
-            while taken < MESSAGES_A_TURN && !self.ack_first {
+            while !(self.yielded && self.dry) && taken < MESSAGES_A_TURN && !self.ack_first {
                 match self.link.poll_recv(task) {
                     Poll::Ready(Ok(message)) => {
                         taken += 1;
+                        self.dry = false;
                         if let Err(close) = self.take(&message) {
                             return Poll::Ready(End::Violation(close));
                         }
@@ -173,15 +184,13 @@ impl<L: Link> Driver<L> {
                         }
                     }
                     Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
-                    Poll::Pending => break,
+                    Poll::Pending => {
+                        self.dry = true;
+                        break;
+                    }
                 }
             }
             if self.ack_first {
-                continue;
-            }
-            if self.conn.with_task(|session| session.has_events()) {
-                let events = &mut self.events;
-                self.conn.with_task(|session| session.take_events(events));
                 continue;
             }
             if self.yields() {
@@ -204,7 +213,10 @@ impl<L: Link> Driver<L> {
             if self.conn.is_unused() {
                 return Poll::Ready(End::Done(Close::normal()));
             }
-            match self.conn.sleep(task.waker(), self.conn.now()) {
+            match self
+                .conn
+                .sleep(task.waker(), self.conn.time_at(self.now), &mut self.events)
+            {
                 Next::Awake => {}
                 Next::Close(close) => return Poll::Ready(End::Done(close)),
                 Next::Until(alarm) => {
@@ -238,7 +250,7 @@ impl<L: Link> Driver<L> {
         alarm: Option<Instant>,
         task: &mut Context<'_>,
     ) -> Poll<Result<(), LinkEnd>> {
-        let now = Instant::now();
+        let now = self.now;
         if self.link.take_heard() {
             self.heard_at = now;
             self.pinged = false;
@@ -261,7 +273,8 @@ impl<L: Link> Driver<L> {
             self.heard_at + PING
         };
         let at = alarm.map_or(live, |alarm| alarm.min(live));
-        if self.timer.deadline() != at {
+        // A timer that is set too early fires once for nothing; setting it again for every batch would cost more.
+        if at < self.timer.deadline() || self.timer.is_elapsed() {
             self.timer.as_mut().reset(at);
         }
         self.timer.as_mut().poll(task).map(Ok)
@@ -322,6 +335,7 @@ impl<L: Link> Future for Driver<L> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
         let me = &mut *self;
+        me.now = Instant::now();
         loop {
             match &me.phase {
                 Phase::Open => match ready!(me.poll_open(task)) {

@@ -7,10 +7,11 @@ use std::task::Poll;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared};
+use helve_handles::ObjectKey;
 use helve_handles::lease::Lease;
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::{Typed, Wire};
-use helve_protocol::session::{Cap, Received};
+use helve_protocol::session::{Cap, ImportKey, Received, Settled};
 use serde::de::Error as _;
 use serde::{Deserializer, Serializer};
 
@@ -295,14 +296,7 @@ impl<D: ?Sized + Dispatch> Ref<D> {
             Received::Opened(c) => Ref::opened(conn, c),
             Received::Broken(fault) => Ref::broken(RpcError::from_fault(&fault)),
             Received::Object(object) => match object.0.local.as_any().downcast_ref::<Local<D>>() {
-                Some(local) => match &local.revocation {
-                    None => Ref::here(local.object.clone()),
-                    Some(revocation) => Target::Revocable(Arc::new(Guarded {
-                        revocation: revocation.clone(),
-                        object: local.object.clone(),
-                    }))
-                    .into(),
-                },
+                Some(local) => Ref::from_local(local),
                 None => {
                     let (got, want) = (object.0.local.interface_id(), D::interface().id);
                     return Err(RpcError::Decode(format!(
@@ -313,38 +307,70 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         })
     }
 
-    /// Whether both name the same object (R6). A remote one whose call is not answered equals only itself.
+    /// Whether both name the same object (R6). A remote one whose call is not answered equals only its own clones.
     pub fn same(&self, other: &Self) -> bool {
-        if let (Some(a), Some(b)) = (self.local(), other.local()) {
-            return a.same(&b);
-        }
-        match (&self.target, &other.target) {
-            (Target::There(a), Target::There(b)) => a.same(b),
-            (Target::There(remote), _) => other.local().is_some_and(|local| is_own(remote, &local)),
-            (_, Target::There(remote)) => self.local().is_some_and(|local| is_own(remote, &local)),
-            (Target::Pending(a), Target::Pending(b)) => a.settling.ptr_eq(&b.settling),
-            _ => false,
+        match (self.identity(), other.identity()) {
+            (Identity::Pending, Identity::Pending) => match (&self.target, &other.target) {
+                (Target::Pending(a), Target::Pending(b)) => a.settling.ptr_eq(&b.settling),
+                _ => false,
+            },
+            (a, b) => a == b,
         }
     }
 
-    /// Hashes so that equal references of a local object hash alike; a remote one hashes by its connection.
+    /// Hashes as [`same`](Self::same) compares. The hash of a pipelined handle changes once, when its call is answered.
     pub fn hash_identity(&self, state: &mut impl Hasher) {
+        self.identity().hash(state);
+    }
+
+    fn identity(&self) -> Identity {
         match &self.target {
-            Target::There(remote) => Arc::as_ptr(&remote.conn).addr().hash(state),
-            _ => 0usize.hash(state),
+            Target::Here(object) => Identity::Local(Arc::as_ptr(object).addr()),
+            Target::Revocable(guarded) => Identity::Local(Arc::as_ptr(&guarded.revocation).addr()),
+            Target::There(remote) => {
+                let conn = Arc::as_ptr(&remote.conn).addr();
+                match remote.conn.with(|session| session.identity(remote.key)) {
+                    Some(Settled::Remote(k)) => Identity::Remote(conn, k),
+                    Some(Settled::Own(key)) => match remote.conn.node.local::<D>(key) {
+                        Some(local) => Ref::from_local(&local).identity(),
+                        None => Identity::Own(conn, key),
+                    },
+                    None => Identity::Unknown(conn, remote.key),
+                }
+            }
+            Target::Pending(pending) => match pending.settling.peek() {
+                Some(Ok(settled)) => settled.identity(),
+                _ => Identity::Pending,
+            },
+            Target::Broken(error) => Identity::Broken(Arc::as_ptr(error).addr()),
+        }
+    }
+
+    fn from_local(local: &Local<D>) -> Self {
+        match &local.revocation {
+            None => Ref::here(local.object.clone()),
+            Some(revocation) => Target::Revocable(Arc::new(Guarded {
+                revocation: revocation.clone(),
+                object: local.object.clone(),
+            }))
+            .into(),
         }
     }
 }
 
-/// Whether a remote reference leads back to this local object.
-fn is_own<D: ?Sized + Dispatch>(remote: &RemoteRef, local: &Local<D>) -> bool {
-    let identity = remote.conn.with(|session| session.identity(remote.key));
-    match identity {
-        Some(helve_protocol::session::Settled::Own(key)) => {
-            remote.conn.node.key_of(local) == Some(key)
-        }
-        _ => false,
-    }
+/// What a reference names, as far as it is known now. Addresses are of things that the reference keeps alive.
+#[derive(PartialEq, Eq, Hash)]
+enum Identity {
+    Local(usize),
+    /// The peer's object `k` of a connection.
+    Remote(usize, u64),
+    /// Our own object, named by a peer; nobody else holds it any more.
+    Own(usize, ObjectKey),
+    /// The outcome of a call that is not answered.
+    Unknown(usize, ImportKey),
+    /// The same of a local call, or of one of the peer's. Compared by hand.
+    Pending,
+    Broken(usize),
 }
 
 impl<D: ?Sized> From<Target<D>> for Ref<D> {
@@ -423,7 +449,7 @@ impl Far {
             let mut put = Put {
                 conn: &self.remote.conn,
                 bytes,
-                caps: OutCaps::default(),
+                caps: None,
                 failed: None,
             };
             args(&mut put);

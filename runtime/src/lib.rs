@@ -88,11 +88,13 @@ pub mod __rt {
     pub use std::default::Default;
     pub use std::fmt;
     pub use std::future::Future;
+    pub use std::hash::{Hash, Hasher};
     pub use std::marker::{PhantomData, Send, Sized, Sync};
     pub use std::option::Option::{self, None, Some};
     pub use std::result::Result::{self, Err, Ok};
     pub use std::string::String;
     pub use std::sync::Arc;
+    pub use std::vec;
     pub use std::vec::Vec;
 
     pub use helve_handles::lease::Lease;

@@ -53,10 +53,6 @@ impl<D: ?Sized + Dispatch> Local<D> {
             interface: hasher.finish() as u32,
         }
     }
-
-    pub(crate) fn same(&self, other: &Local<D>) -> bool {
-        self.identity() == other.identity()
-    }
 }
 
 impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
@@ -157,9 +153,10 @@ impl Node {
         ObjectRef(object)
     }
 
-    /// The key of an object, if any session holds it.
-    pub(crate) fn key_of<D: ?Sized + Dispatch>(&self, local: &Local<D>) -> Option<ObjectKey> {
-        self.objects().find(local.identity()).map(|(key, _)| key)
+    /// The object of a key, if a session still holds it and it has this interface.
+    pub(crate) fn local<D: ?Sized + Dispatch>(&self, key: ObjectKey) -> Option<Local<D>> {
+        let object = self.objects().get(key)?.upgrade()?;
+        object.local.as_any().downcast_ref::<Local<D>>().cloned()
     }
 
     /// How many local objects peers hold.

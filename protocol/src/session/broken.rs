@@ -2,7 +2,7 @@
 
 use helve_handles::{ObjectKey, Target};
 
-use super::incoming::IncomingId;
+use super::incoming::{IncomingId, to_send};
 use super::tables::{Hosted, Outcome, Standing};
 use super::{ImportKey, Object, Session};
 use crate::Code;
@@ -82,8 +82,9 @@ impl<O: Object> Session<O> {
             }
         }
         if let Some(k) = self.exports.name_of(&Hosted::Forward(key)) {
+            let fault = to_send(fault);
             for target in self.live_names(k) {
-                self.post_broken(target, Code::Broken, &fault.message);
+                self.post_broken(target, fault.code, &fault.message);
             }
         }
     }

@@ -94,7 +94,7 @@ pub(super) struct OutCall<O> {
     charge: u32,
     pub seq: u64,
     /// Exports pinned until the answer (R3).
-    lent: Vec<u64>,
+    lent: Option<Box<Vec<u64>>>,
 }
 
 /// A call that waits to be numbered. It keeps what it names alive (R4).
@@ -117,7 +117,7 @@ impl<O: Clone> Waiting<O> {
     pub(super) fn own(&self) -> impl Iterator<Item = O> {
         self.caps.iter().filter_map(|cap| match cap {
             Cap::Given(o) | Cap::Lent(o) => Some(o.clone()),
-            Cap::Import(_) | Cap::Opened(_) => None,
+            Cap::Import(_) | Cap::Opened(_) | Cap::Broken(_) => None,
         })
     }
 }
@@ -200,6 +200,10 @@ impl<O: Object> Session<O> {
         };
         match import.fault() {
             Some(fault) if import.standing == Standing::Expired => return Err(fault),
+            // R2.8.
+            Some(fault) if import.name == Name::UNSENT && fault.code == Code::Cancelled => {
+                return Err(fault);
+            }
             Some(fault) => return Err(Fault::broken_by(&fault)),
             None => {}
         }
@@ -340,8 +344,8 @@ impl<O: Object> Session<O> {
                 &ext,
             )
         });
-        if !encoded.revoked.is_empty() {
-            self.post_revoked(&encoded.revoked);
+        if !encoded.broken.is_empty() {
+            self.post_mentioned(&encoded.broken);
         }
         if !counts {
             if let Asker::Relay(incoming) = asker {
@@ -365,7 +369,7 @@ impl<O: Object> Session<O> {
             depth: out.depth,
             charge,
             seq,
-            lent: encoded.lent,
+            lent: (!encoded.lent.is_empty()).then(|| Box::new(encoded.lent)),
         };
         _ = self.calls.insert(id, call);
         if mutant!("lent_early") {
@@ -451,7 +455,7 @@ impl<O: Object> Session<O> {
             self.pop(lane);
             let cause = self.imports.entries.get(import).and_then(Import::fault);
             let fault = match cause {
-                Some(fault) if fault.code != Code::NotSent => Fault::broken_by(&fault),
+                Some(fault) if fault.code != Code::Cancelled => Fault::broken_by(&fault),
                 _ => never_opened(),
             };
             self.fail_waiting(key, fault);
@@ -534,7 +538,7 @@ impl<O: Object> Session<O> {
             match cap {
                 Cap::Import(key) => self.release(key),
                 Cap::Given(o) | Cap::Lent(o) => self.garbage.push(o),
-                Cap::Opened(_) => {}
+                Cap::Opened(_) | Cap::Broken(_) => {}
             }
         }
     }
@@ -774,7 +778,7 @@ impl<O: Object> Session<O> {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        for k in std::mem::take(&mut call.lent) {
+        for k in call.lent.take().into_iter().flat_map(|lent| *lent) {
             if let Some(export) = self.exports.by_name.get_mut(k) {
                 export.pins = export.pins.saturating_sub(1);
             }
@@ -786,7 +790,7 @@ impl<O: Object> Session<O> {
     fn answered(&mut self, id: u64) -> Result<bool, Violation> {
         match self.calls.get(id) {
             Some(call) if call.answer.is_none() => {
-                let (depth, charge, lends) = (call.depth, call.charge, !call.lent.is_empty());
+                let (depth, charge, lends) = (call.depth, call.charge, call.lent.is_some());
                 if lends {
                     self.unpin(id);
                 }

@@ -3,6 +3,7 @@
 use helve_handles::{Descriptor, Tag, Target};
 
 use super::calls::never_opened;
+use super::incoming::to_send;
 use super::tables::{Hosted, Import, Outcome, Settled, Standing};
 use super::{ImportKey, Object, Session};
 use crate::fault::Fault;
@@ -21,6 +22,8 @@ pub enum Cap<O> {
     /// What the peer's own OPEN leads to here ([`Received::Opened`]); it must be settled, except as the result of an
     /// OPEN.
     Opened(u64),
+    /// A broken reference, passed on: it arrives as broken, with this cause.
+    Broken(Fault),
 }
 
 /// A reference that came. Each holds one reference of the session's, to be given back with
@@ -48,8 +51,8 @@ pub(super) struct Encoded {
     pub descriptors: Vec<Descriptor>,
     /// Names pinned until the call is answered.
     pub lent: Vec<u64>,
-    /// Names whose object is revoked: BROKEN follows the frame (R22).
-    pub revoked: Vec<u64>,
+    /// Names of what is revoked or broken: BROKEN follows the frame (R22.3).
+    pub broken: Vec<(u64, Code, Box<str>)>,
 }
 
 impl<O: Object> Session<O> {
@@ -67,6 +70,7 @@ impl<O: Object> Session<O> {
                 Cap::Given(o) | Cap::Lent(o) => {
                     new += usize::from(self.exports.name_of(&Hosted::Object(o.clone())).is_none())
                 }
+                Cap::Broken(_) => new += 1,
                 Cap::Import(key) => match self.imports.entries.get(*key) {
                     None => {
                         return Err(Fault::new(
@@ -120,6 +124,7 @@ impl<O: Object> Session<O> {
                     }
                 }
                 Cap::Import(key) => encoded.descriptors.extend(self.describe_import(*key)),
+                Cap::Broken(fault) => self.mention_broken(fault.clone(), &mut encoded),
                 Cap::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
                     Some(Outcome::Bound(k)) => match self
                         .exports
@@ -128,6 +133,7 @@ impl<O: Object> Session<O> {
                         .map(|export| export.what.clone())
                     {
                         Some(Hosted::Object(o)) => self.mention(o, &mut encoded),
+                        Some(Hosted::Broken(fault)) => self.mention_broken(*fault, &mut encoded),
                         Some(Hosted::Forward(import)) => {
                             encoded.descriptors.extend(self.describe_import(import))
                         }
@@ -149,7 +155,7 @@ impl<O: Object> Session<O> {
         if let Some(export) = self.exports.by_name.get_mut(k) {
             export.counted += 1;
             if revoked && !mutant!("revoke_quiet") {
-                encoded.revoked.push(k);
+                encoded.broken.push((k, Code::Broken, "revoked".into()));
             }
         }
         encoded.descriptors.push(Descriptor::new(Tag::Mine, k));
@@ -164,10 +170,22 @@ impl<O: Object> Session<O> {
         })
     }
 
-    /// Says BROKEN for what a frame mentioned although it is revoked.
-    pub(super) fn post_revoked(&mut self, revoked: &[u64]) {
-        for k in revoked {
-            self.post_broken(Target::host(*k), Code::Broken, "revoked");
+    /// A reference that leads nowhere gets a name all the same, so that whoever gets it learns why.
+    fn mention_broken(&mut self, fault: Fault, encoded: &mut Encoded) {
+        let fault = to_send(fault);
+        let (code, message) = (fault.code, fault.message.clone());
+        let k = self.exports.intern(Hosted::Broken(Box::new(fault)));
+        if let Some(export) = self.exports.by_name.get_mut(k) {
+            export.counted += 1;
+        }
+        encoded.broken.push((k, code, message));
+        encoded.descriptors.push(Descriptor::new(Tag::Mine, k));
+    }
+
+    /// Says BROKEN for what a frame mentioned although it answers no more.
+    pub(super) fn post_mentioned(&mut self, broken: &[(u64, Code, Box<str>)]) {
+        for (k, code, message) in broken {
+            self.post_broken(Target::host(*k), *code, message);
         }
     }
 
@@ -267,6 +285,7 @@ impl<O: Object> Session<O> {
     pub(super) fn deliver(&mut self, what: Hosted<O>) -> Received<O> {
         let key = match what {
             Hosted::Object(o) => return Received::Object(o),
+            Hosted::Broken(fault) => return Received::Broken(*fault),
             Hosted::Forward(key) => key,
         };
         if let Some(o) = self.own_object(key) {
@@ -287,7 +306,7 @@ impl<O: Object> Session<O> {
         let k = *self.exports.objects.get(&own)?;
         match &self.exports.by_name.get(k)?.what {
             Hosted::Object(o) => Some(o.clone()),
-            Hosted::Forward(_) => None,
+            Hosted::Forward(_) | Hosted::Broken(_) => None,
         }
     }
 

@@ -24,7 +24,7 @@ impl<O: Object> Session<O> {
                 ),
             );
         }
-        let caps = match self.send_on(&invocation.caps) {
+        let caps = match self.send_on(&invocation.caps, false) {
             Ok(caps) => caps,
             Err(fault) => return self.refuse(invocation, fault),
         };
@@ -33,10 +33,10 @@ impl<O: Object> Session<O> {
             method: invocation.method,
             args: &invocation.args,
             caps: &caps,
-            deadline: invocation.deadline,
+            deadline: invocation.deadline(),
             depth: invocation.depth + 1,
-            chain: invocation.chain,
-            trace: invocation.trace.as_deref().unwrap_or_default(),
+            chain: invocation.chain(),
+            trace: invocation.trace(),
         };
         let id = invocation.id;
         self.set_place(id, Place::Flushing);
@@ -65,12 +65,13 @@ impl<O: Object> Session<O> {
     }
 
     /// References that came, as references to send. The received ones keep their own hold until they are discarded.
-    fn send_on(&mut self, caps: &[Received<O>]) -> Result<Vec<Cap<O>>, Fault> {
+    fn send_on(&mut self, caps: &[Received<O>], result: bool) -> Result<Vec<Cap<O>>, Fault> {
         caps.iter()
             .map(|cap| match cap {
                 Received::Object(o) => Ok(Cap::Given(o.clone())),
                 Received::Import { key, .. } => Ok(Cap::Import(*key)),
-                Received::Broken(fault) => Err(fault.clone()),
+                Received::Broken(fault) => Ok(Cap::Broken(fault.clone())),
+                Received::Opened(c) if result => Ok(Cap::Opened(*c)),
                 Received::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
                     Some(Outcome::Bound(0)) => self
                         .exports
@@ -82,10 +83,11 @@ impl<O: Object> Session<O> {
                         match self.exports.by_name.get(*k).map(|export| &export.what) {
                             Some(Hosted::Object(o)) => Ok(Cap::Given(o.clone())),
                             Some(Hosted::Forward(key)) => Ok(Cap::Import(*key)),
+                            Some(Hosted::Broken(fault)) => Ok(Cap::Broken((**fault).clone())),
                             None => Err(Fault::new(Code::Gone, "the handle was released")),
                         }
                     }
-                    Some(Outcome::Failed(fault)) => Err(Fault::broken_by(fault)),
+                    Some(Outcome::Failed(fault)) => Ok(Cap::Broken(Fault::broken_by(fault))),
                     _ => Err(Fault::new(
                         Code::Unavailable,
                         "a handle in the arguments has no object yet: await it first",
@@ -97,7 +99,7 @@ impl<O: Object> Session<O> {
 
     /// The answer of a reflected call.
     pub(super) fn relay_ret(&mut self, id: IncomingId, value: &[u8], caps: Vec<Received<O>>) {
-        match self.send_on(&caps) {
+        match self.send_on(&caps, true) {
             Ok(out) if mutant!("drop_first") => {
                 self.discard(caps);
                 self.respond(id, Reply::Value(value, &out));
@@ -149,10 +151,8 @@ impl<O: Object> Session<O> {
             method: out.method,
             args: crate::blob::Blob::copy(out.args),
             caps: Vec::new(),
-            deadline: None,
             depth: out.depth,
-            chain: out.chain,
-            trace: None,
+            rare: None,
         };
         self.events.push_back(super::Event::Start(o, invocation));
         CallKey::Sent(0)

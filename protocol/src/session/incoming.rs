@@ -7,11 +7,11 @@ use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
 use super::permits::{Grant, charge};
 use super::tables::{Hosted, Opened, Outcome, Standing};
-use super::{Event, ImportKey, Invocation, Object, Session};
+use super::{Carried, Event, ImportKey, Invocation, Object, Session};
 use crate::batch::Parsed;
 use crate::blob::Blob;
 use crate::fault::Fault;
-use crate::frame::{self, CallFrame, CallKind, Payload};
+use crate::frame::{self, CallExt, CallFrame, CallKind, Payload};
 use crate::mutation::mutant;
 use crate::{Code, Violation};
 
@@ -81,10 +81,12 @@ pub(super) struct InCall {
     pub kind: CallKind,
     pub depth: u8,
     pub place: Place,
+    /// CANCEL came while it ran: it waits for nothing any more.
+    pub cancelled: bool,
     charge: u32,
     target: Target,
     /// References to expire with the call (R3).
-    lent: Vec<ImportKey>,
+    lent: Option<Box<Vec<ImportKey>>>,
 }
 
 /// First errors of one-way calls, and who waits for them (R12).
@@ -155,9 +157,10 @@ impl<O: Object> Session<O> {
             kind: call.kind,
             depth: call.ext.depth,
             place: Place::Running,
+            cancelled: false,
             charge,
             target: call.target,
-            lent,
+            lent: (!lent.is_empty()).then(|| Box::new(lent)),
         };
         let id = if counts {
             _ = self.incoming.insert(call.id, in_call);
@@ -167,10 +170,6 @@ impl<O: Object> Session<O> {
             _ = self.tells.insert(n, in_call);
             IncomingId::tell(n)
         };
-        let trace = message
-            .get(call.ext.trace.range())
-            .and_then(|t| std::str::from_utf8(t).ok())
-            .filter(|t| !t.is_empty());
         let invocation = Invocation {
             id,
             kind: call.kind,
@@ -178,13 +177,8 @@ impl<O: Object> Session<O> {
             method: call.method,
             args: Blob::slice(message, span.range()),
             caps,
-            deadline: call
-                .ext
-                .deadline
-                .map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS))),
             depth: call.ext.depth,
-            chain: call.ext.chain,
-            trace: trace.map(Into::into),
+            rare: self.carried(message, &call.ext),
         };
         if call.kind == CallKind::Open {
             _ = self.opened.insert(call.id, Opened::new());
@@ -207,6 +201,22 @@ impl<O: Object> Session<O> {
             None => self.route(invocation)?,
         }
         Ok(())
+    }
+
+    fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
+        if ext.deadline.is_none() && ext.chain.is_none() && ext.trace.is_empty() {
+            return None;
+        }
+        let trace = message
+            .get(ext.trace.range())
+            .and_then(|trace| std::str::from_utf8(trace).ok());
+        let deadline = ext.deadline.map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS)));
+        let trace = trace.unwrap_or_default().into();
+        Some(Box::new(Carried {
+            deadline,
+            chain: ext.chain,
+            trace,
+        }))
     }
 
     /// R14: entries of the table, and OPENs without an answer. Tombstones count, so that refusals are bounded too.
@@ -261,6 +271,7 @@ impl<O: Object> Session<O> {
         match k.and_then(|k| self.hosted(k)) {
             Some(Hosted::Object(o)) => self.begin(o, invocation),
             Some(Hosted::Forward(key)) => self.reflect(key, invocation),
+            Some(Hosted::Broken(fault)) => self.refuse(invocation, Fault::broken_by(&fault)),
             None => {
                 self.refuse(
                     invocation,
@@ -356,14 +367,14 @@ impl<O: Object> Session<O> {
             return;
         };
         let (kind, place, shallow) = (call.kind, call.place, call.depth == 0);
-        let lent = std::mem::take(&mut call.lent);
+        let lent = call.lent.take();
         if place == Place::Running && shallow {
             self.running = self.running.saturating_sub(1);
         }
         // R3: dead before RET is queued.
-        let lends = !lent.is_empty();
+        let lends = lent.is_some();
         if lends {
-            self.expire(&lent);
+            self.expire(lent.as_deref().map(Vec::as_slice).unwrap_or_default());
         }
         match (kind, reply) {
             (CallKind::Tell, reply) => {
@@ -442,22 +453,42 @@ impl<O: Object> Session<O> {
             }
             return;
         }
-        if caps.iter().any(|cap| self.is_unsent(cap)) {
-            // It has no name yet, and a RET waits for no permit.
-            let fault = Fault::new(
-                Code::Unavailable,
-                "a handle in the result waits to be opened: await it first",
-            );
-            return self.respond_fault(id, fault);
-        }
-        if let Err(fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
+        // A method that ran gives its result, even if a reference in it leads nowhere.
+        let replaced: Vec<Cap<O>>;
+        let caps = if caps.iter().any(|cap| self.nameless(cap).is_some()) {
+            let replace =
+                |cap: &Cap<O>| self.nameless(cap).map_or_else(|| cap.clone(), Cap::Broken);
+            replaced = caps.iter().map(replace).collect();
+            &replaced
+        } else {
+            caps
+        };
+        if let Err(mut fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
+            if fault.code != Code::Exhausted {
+                fault.code = Code::Internal;
+            }
             return self.respond_fault(id, fault);
         }
         let encoded = self.encode_caps(caps);
         if let Some(call) = self.finish(id) {
             self.post(|buf| frame::write_ret(buf, call, value, &encoded.descriptors, &[]));
         }
-        self.post_revoked(&encoded.revoked);
+        self.post_mentioned(&encoded.broken);
+    }
+
+    /// Why a reference cannot be named in a result: a RET waits for nothing, neither for a permit nor for an OPEN.
+    fn nameless(&self, cap: &Cap<O>) -> Option<Fault> {
+        let pending = "a handle in the result has no object yet: await it first";
+        match cap {
+            Cap::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
+                Some(Outcome::Bound(_)) => None,
+                Some(Outcome::Failed(fault)) => Some(Fault::broken_by(fault)),
+                Some(Outcome::Pending(_)) => Some(Fault::new(Code::Unavailable, pending)),
+                None => Some(Fault::new(Code::Gone, "the handle was released")),
+            },
+            cap if self.is_unsent(cap) => Some(Fault::new(Code::Unavailable, pending)),
+            _ => None,
+        }
     }
 
     /// A RET that would exceed the quota of table entries becomes ERR EXHAUSTED (R14).
@@ -575,10 +606,11 @@ impl<O: Object> Session<O> {
     /// CANCEL (R21): what has not started is taken out and answered; a running method is stopped by the driver.
     pub(super) fn on_cancel(&mut self, id: u64) {
         let id = IncomingId::call(id);
-        let Some(place) = self.in_call(id).map(|call| call.place) else {
+        let Some(call) = self.in_call(id) else {
             return;
         };
-        let cancelled = || Fault::new(Code::Cancelled, "cancelled by the caller");
+        call.cancelled = true;
+        let place = call.place;
         match place {
             Place::Running => self.events.push_back(Event::Stop(id)),
             Place::Relayed(key) => self.cancel_relayed(key),
@@ -617,6 +649,10 @@ impl<O: Object> Session<O> {
             }
         }
     }
+}
+
+pub(super) fn cancelled() -> Fault {
+    Fault::new(Code::Cancelled, "cancelled by the caller")
 }
 
 /// A fault as it may go out: local codes are never sent (C1.2), and data above a payload is left out (R18.12).

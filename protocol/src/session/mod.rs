@@ -128,17 +128,39 @@ pub struct Invocation<O> {
     pub args: Blob,
     /// The references in its arguments, by cap index.
     pub caps: Vec<Received<O>>,
-    /// When the caller gives up (`d`, counted from acceptance, at most 1 h: R21).
-    pub deadline: Option<Time>,
     /// Depth of the call (R13).
     pub depth: u8,
-    /// Its chain (R23).
-    pub chain: Option<u64>,
-    /// Its W3C traceparent.
-    pub trace: Option<Box<str>>,
+    /// What few calls carry.
+    pub(crate) rare: Option<Box<Carried>>,
+}
+
+/// What few calls carry besides.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Carried {
+    deadline: Option<Time>,
+    chain: Option<u64>,
+    trace: Box<str>,
 }
 
 impl<O> Invocation<O> {
+    /// When the caller gives up (`d`, counted from acceptance, at most 1 h: R21).
+    pub fn deadline(&self) -> Option<Time> {
+        self.rare.as_ref()?.deadline
+    }
+
+    /// Its chain (R23).
+    pub fn chain(&self) -> Option<u64> {
+        self.rare.as_ref()?.chain
+    }
+
+    /// Its W3C traceparent, or nothing.
+    pub fn trace(&self) -> &str {
+        self.rare
+            .as_ref()
+            .map(|rare| &*rare.trace)
+            .unwrap_or_default()
+    }
+
     /// Whether it was made on the root by its own name, 0: the built-in methods of a peer live there.
     pub fn is_on_root(&self) -> bool {
         self.target == helve_handles::Target::ROOT
@@ -357,6 +379,11 @@ impl<O: Object> Session<O> {
     /// All that is to do, in order; `into` must be empty.
     pub fn take_events(&mut self, into: &mut VecDeque<Event<O>>) {
         std::mem::swap(&mut self.events, into);
+    }
+
+    /// Whether [`take_wakes`](Self::take_wakes) or [`take_garbage`](Self::take_garbage) has something.
+    pub fn has_loose_ends(&self) -> bool {
+        !self.wakes.is_empty() || !self.garbage.is_empty()
     }
 
     /// Tasks whose answer came. Wake them after unlocking.

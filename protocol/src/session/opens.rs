@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use helve_handles::{Descriptor, Tag, Target};
 
 use super::caps::{Cap, Received};
-use super::incoming::{IncomingId, Place, to_send};
+use super::incoming::{IncomingId, Place, cancelled, to_send};
 use super::tables::{Hosted, Outcome, Settled, Standing};
 use super::{ImportKey, Object, Session};
 use crate::fault::Fault;
@@ -16,6 +16,7 @@ use crate::{Code, Violation};
 impl<O: Object> Session<O> {
     /// An OPEN of the peer is answered with this reference; only once it is settled (R5).
     pub(super) fn settle_open(&mut self, id: IncomingId, cap: Cap<O>) {
+        let gave_up = self.gave_up(id);
         match cap {
             Cap::Given(o) | Cap::Lent(o) => {
                 if let Err(fault) = self.check_open_table() {
@@ -29,14 +30,17 @@ impl<O: Object> Session<O> {
                     .is_some_and(|root| root.key() == o.key());
                 let revoked = o.is_revoked();
                 let k = self.exports.intern(Hosted::Object(o));
-                self.bind(id, k, Descriptor::new(Tag::Mine, k), revoked && !root);
+                let broken = (revoked && !root).then(|| Fault::new(Code::Broken, "revoked"));
+                self.bind(id, k, Descriptor::new(Tag::Mine, k), broken);
             }
             Cap::Import(key) => {
                 self.retain(key);
                 self.open_to_import(id, key);
             }
+            Cap::Broken(fault) => self.fail_open(id, Fault::broken_by(&fault)),
             Cap::Opened(c) => match self.opened.get_mut(c) {
                 Some(opened) => match &opened.outcome {
+                    Outcome::Pending(_) if gave_up => self.fail_open(id, cancelled()),
                     Outcome::Pending(_) => {
                         if let Some(c) = id.as_call() {
                             opened.awaited_by.push(c);
@@ -57,6 +61,11 @@ impl<O: Object> Session<O> {
         }
     }
 
+    /// Whether the caller cancelled it while it ran: then nobody waits for a reference to settle.
+    fn gave_up(&mut self, id: IncomingId) -> bool {
+        self.in_call(id).is_some_and(|call| call.cancelled)
+    }
+
     fn check_open_table(&self) -> Result<(), Fault> {
         if self.exports.by_name.len() + self.opened.len() > self.config.ours.table as usize {
             return Err(Fault::new(
@@ -69,10 +78,15 @@ impl<O: Object> Session<O> {
 
     /// The result is one of the peer's own: calls on it are reflected (R6). Takes over one reference to the import.
     pub(super) fn open_to_import(&mut self, id: IncomingId, key: ImportKey) {
+        let gave_up = self.gave_up(id);
         let Some(import) = self.imports.entries.get_mut(key) else {
             return self.fail_open(id, Fault::new(Code::Gone, "the handle was released"));
         };
         match import.standing {
+            Standing::Pending if gave_up => {
+                self.release(key);
+                self.fail_open(id, cancelled());
+            }
             Standing::Pending if !mutant!("unsettled") => {
                 if let Some(c) = id.as_call() {
                     import.rare().awaited_by.push(c);
@@ -90,13 +104,10 @@ impl<O: Object> Session<O> {
                 );
             }
             _ => {
-                let broken = import.standing == Standing::Broken;
+                let broken = import.fault();
                 // An OPEN of ours that failed is no object: nothing can be bound to it.
-                if broken && import.identity().is_none() {
-                    let fault = import
-                        .fault()
-                        .map(|fault| Fault::broken_by(&fault))
-                        .unwrap_or_else(|| Fault::new(Code::Gone, "released"));
+                if let Some(fault) = broken.as_ref().filter(|_| import.identity().is_none()) {
+                    let fault = Fault::broken_by(fault);
                     self.release(key);
                     return self.fail_open(id, fault);
                 }
@@ -106,7 +117,7 @@ impl<O: Object> Session<O> {
                 };
                 if key == self.imports.root {
                     let k = self.exports.intern(Hosted::Forward(key));
-                    return self.bind(id, k, descriptor, false);
+                    return self.bind(id, k, descriptor, None);
                 }
                 let known = self.exports.name_of(&Hosted::Forward(key));
                 let k = known.unwrap_or_else(|| self.exports.intern(Hosted::Forward(key)));
@@ -128,6 +139,7 @@ impl<O: Object> Session<O> {
         {
             Some(Hosted::Object(o)) => self.settle_open(id, Cap::Given(o)),
             Some(Hosted::Forward(key)) => self.settle_open(id, Cap::Import(key)),
+            Some(Hosted::Broken(fault)) => self.settle_open(id, Cap::Broken(*fault)),
             None => match self.exports.root.clone().filter(|_| k == 0) {
                 Some(root) => self.settle_open(id, Cap::Given(root)),
                 None => self.fail_open(id, Fault::new(Code::Gone, "the handle was released")),
@@ -136,15 +148,16 @@ impl<O: Object> Session<O> {
     }
 
     /// RET, then BROKEN if it is due, then the calls that were pipelined, in order.
-    fn bind(&mut self, id: IncomingId, k: u64, descriptor: Descriptor, broken: bool) {
+    fn bind(&mut self, id: IncomingId, k: u64, descriptor: Descriptor, broken: Option<Fault>) {
         let Some(c) = self.finish(id) else { return };
         self.pending_opens = self.pending_opens.saturating_sub(1);
         if let Some(export) = self.exports.by_name.get_mut(k) {
             export.bound += 1;
         }
         self.post(|buf| frame::write_ret_open(buf, c, descriptor));
-        if broken {
-            self.post_broken(Target::open(c), Code::Broken, "revoked");
+        if let Some(fault) = broken {
+            let fault = to_send(fault);
+            self.post_broken(Target::open(c), fault.code, &fault.message);
         }
         let Some(opened) = self.opened.get_mut(c) else {
             return;
@@ -225,6 +238,7 @@ impl<O: Object> Session<O> {
                 self.garbage.push(o);
             }
             Some(Hosted::Forward(key)) => self.release(key),
+            Some(Hosted::Broken(_)) => {}
             None => {}
         }
     }
@@ -272,7 +286,11 @@ impl<O: Object> Session<O> {
             },
             (Tag::Lent, _) => None,
         };
-        if identity.is_none() {
+        let names_something = match outcome.tag() {
+            Tag::Yours => self.exports.by_name.get(outcome.id()).is_some(),
+            _ => false,
+        };
+        if identity.is_none() && !names_something {
             self.strike()?;
         }
         let Some(import) = self.imports.entries.get_mut(key) else {
@@ -310,6 +328,7 @@ impl<O: Object> Session<O> {
         match &self.exports.by_name.get(k)?.what {
             Hosted::Object(o) => Some(Settled::Own(o.key())),
             Hosted::Forward(key) => self.identity(*key),
+            Hosted::Broken(_) => None,
         }
     }
 
@@ -319,11 +338,8 @@ impl<O: Object> Session<O> {
         if mutant!("naiveid") {
             // Takes the name for the identity.
             let target = import.name.target()?;
-            return Some(Settled::Remote(
-                target
-                    .as_open()
-                    .map_or(target.as_host()?, |c| c + (1 << 40)),
-            ));
+            let open = target.as_open().map(|c| c + (1 << 40));
+            return open.or(target.as_host()).map(Settled::Remote);
         }
         import.identity()
     }

@@ -34,6 +34,8 @@ pub(super) enum Hosted<O> {
     Object(O),
     /// One of the peer's own: it got it back as the result of an OPEN, and its calls are reflected (R6).
     Forward(ImportKey),
+    /// Nothing that can be called: a broken reference that was passed on.
+    Broken(Box<Fault>),
 }
 
 /// One host-named object.
@@ -81,6 +83,7 @@ impl<O: Object> Exports<O> {
             }
             Hosted::Object(o) => self.objects.get(&o.key()).copied(),
             Hosted::Forward(import) => self.forwards.get(import).copied(),
+            Hosted::Broken(_) => None,
         }
     }
 
@@ -93,6 +96,7 @@ impl<O: Object> Exports<O> {
         match &what {
             Hosted::Object(o) => _ = self.objects.insert(o.key(), k),
             Hosted::Forward(import) => _ = self.forwards.insert(*import, k),
+            Hosted::Broken(_) => {}
         }
         let inserted = self.by_name.insert(
             k,
@@ -116,6 +120,7 @@ impl<O: Object> Exports<O> {
         match &export.what {
             Hosted::Object(o) => _ = self.objects.remove(&o.key()),
             Hosted::Forward(import) => _ = self.forwards.remove(import),
+            Hosted::Broken(_) => {}
         }
         Some(export.what)
     }

@@ -172,7 +172,8 @@ pub struct End {
     /// References that the test holds; `finish` gives them back.
     pub held: Vec<ImportKey>,
     pub held_opened: Vec<u64>,
-    pub calls: Vec<CallKey>,
+    /// Calls by the key they began with, and the key they have now.
+    pub calls: Vec<(CallKey, CallKey)>,
     pub receipts: Vec<ReceiptKey>,
     /// Every message that went out, for tests that look at bytes.
     pub sent: Vec<Bytes>,
@@ -403,7 +404,7 @@ impl Pair {
             .session(side)
             .call(&out, None)
             .expect("the call is taken");
-        self.end(side).calls.push(key);
+        self.end(side).calls.push((key, key));
         key
     }
 
@@ -434,17 +435,50 @@ impl Pair {
         key
     }
 
+    /// A call of any kind, with a method number to know it by.
+    #[track_caller]
+    pub fn numbered(&mut self, side: Side, kind: CallKind, to: ImportKey, method: u32) {
+        let out = Outgoing {
+            method,
+            ..Self::out(to, &[], 0)
+        };
+        let end = self.end(side);
+        match kind {
+            CallKind::Call => {
+                let key = end.session.call(&out, None).expect("taken");
+                end.calls.push((key, key));
+            }
+            CallKind::Open => end.held.push(end.session.open(&out).expect("taken")),
+            CallKind::Tell => end.receipts.push(end.session.tell(&out).expect("taken")),
+        }
+    }
+
+    /// The method numbers of what runs at a side, oldest first.
+    pub fn methods(&mut self, side: Side) -> Vec<u32> {
+        self.collect(side);
+        self.end(side).running.iter().map(|r| r.inv.method).collect()
+    }
+
     pub fn poll(&mut self, side: Side, key: CallKey) -> Poll<Answer<TestObject>> {
         let end = self.end(side);
-        let Some(at) = end.calls.iter().position(|k| *k == key) else {
+        let Some(at) = end.calls.iter().position(|(k, _)| *k == key) else {
             panic!("{key:?} was polled to its end before");
         };
-        let mut now = key;
-        let poll = end.session.poll_call(&mut now, Waker::noop());
+        let poll = end.session.poll_call(&mut end.calls[at].1, Waker::noop());
         if poll.is_ready() {
             end.calls.swap_remove(at);
         }
         poll
+    }
+
+    /// The id of a call, once it is numbered.
+    pub fn id(&mut self, side: Side, key: CallKey) -> Option<u64> {
+        _ = self.poll(side, key);
+        let at = self.end(side).calls.iter().find(|(k, _)| *k == key);
+        match at.map(|(_, now)| *now) {
+            Some(CallKey::Sent(id)) => Some(id),
+            _ => None,
+        }
     }
 
     /// The answer of a call, which must be there. References in it are the test's.
@@ -477,8 +511,11 @@ impl Pair {
 
     pub fn cancel(&mut self, side: Side, key: CallKey) {
         let end = self.end(side);
-        end.calls.retain(|k| *k != key);
-        end.session.cancel(key);
+        let Some(at) = end.calls.iter().position(|(k, _)| *k == key) else {
+            panic!("{key:?} was polled to its end before");
+        };
+        let (_, now) = end.calls.swap_remove(at);
+        end.session.cancel(now);
     }
 
     pub fn hold(&mut self, side: Side, caps: &[Received<TestObject>]) {
@@ -638,7 +675,7 @@ impl Pair {
         for round in 0.. {
             for side in [A, B] {
                 let end = self.end(side);
-                for key in std::mem::take(&mut end.calls) {
+                for (_, key) in std::mem::take(&mut end.calls) {
                     end.session.cancel(key);
                 }
                 for key in std::mem::take(&mut end.receipts) {
@@ -692,7 +729,7 @@ impl Pair {
             self.collect(side);
             self.end(side).running.clear();
             let end = self.end(side);
-            for mut key in std::mem::take(&mut end.calls) {
+            for (_, mut key) in std::mem::take(&mut end.calls) {
                 let outcome = end.session.poll_call(&mut key, Waker::noop());
                 assert!(outcome.is_ready(), "{key:?} has no outcome");
             }
@@ -757,6 +794,12 @@ pub const ARGS: [&[u8]; 4] = [
     &[0x92, 0xd4, 1, 0, 0xd4, 1, 1],
     &[0x93, 0xd4, 1, 0, 0xd4, 1, 1, 0xd4, 1, 2],
 ];
+
+/// A handle to one's own object, and the handle of the host that it goes through.
+pub struct Reflected {
+    pub handle: ImportKey,
+    pub given: ImportKey,
+}
 
 /// The import among what was received.
 #[track_caller]

@@ -73,3 +73,50 @@ fn random_schedules_agree_with_plain_pointers() {
         );
     }
 }
+
+/// Bugs that are built in on purpose (`src/mutation.rs`), and how many schedules at most it takes to see each.
+#[cfg(feature = "mutations")]
+const MUTATIONS: [(&str, u64); 15] = [
+    ("rel_all", 2_000),
+    ("nocount", 2_000),
+    ("shorten", 2_000),
+    ("unsettled", 2_000),
+    ("lent_early", 2_000),
+    ("naiveid", 2_000),
+    ("drop_first", 2_000),
+    ("cancel_forget", 2_000),
+    ("cancel_mute", 2_000),
+    ("cancel_unpin", 2_000),
+    ("flat", 2_000),
+    ("revoke_free", 2_000),
+    ("revoke_late", 2_000),
+    ("revoke_quiet", 2_000),
+    ("", 300),
+];
+
+#[cfg(feature = "mutations")]
+#[test]
+fn every_mutation_is_caught() {
+    std::panic::set_hook(Box::new(|_| {}));
+    let mut report = String::new();
+    let mut escaped = Vec::new();
+    for (name, most) in MUTATIONS {
+        helve_protocol::mutation::set(name);
+        let caught = (0..most).find_map(|seed| {
+            let (swarm, steps) = schedule(seed, STEPS);
+            attempt(&swarm, &steps).err().map(|why| (seed, why))
+        });
+        helve_protocol::mutation::set("");
+        match &caught {
+            Some((seed, why)) => report += &format!("{name}: seed {seed}: {why:.120}\n"),
+            None => report += &format!("{name}: not within {most} schedules\n"),
+        }
+        // Without any, nothing may be found.
+        if caught.is_some() == name.is_empty() {
+            escaped.push(name);
+        }
+    }
+    _ = std::panic::take_hook();
+    println!("{report}");
+    assert!(escaped.is_empty(), "{escaped:?}:\n{report}");
+}

@@ -137,7 +137,7 @@ pub fn schedule(seed: u64, len: usize) -> (Swarm, Vec<Step>) {
 pub fn shrink(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step> {
     let mut chunk = steps.len().div_ceil(2);
     loop {
-        let mut at = 0;
+        let (before, mut at) = (steps.len(), 0);
         while at < steps.len() {
             let end = (at + chunk).min(steps.len());
             let shorter: Vec<Step> = [&steps[..at], &steps[end..]].concat();
@@ -147,7 +147,7 @@ pub fn shrink(mut steps: Vec<Step>, fails: impl Fn(&[Step]) -> bool) -> Vec<Step
                 at = end;
             }
         }
-        if chunk == 1 {
+        if chunk == 1 && steps.len() == before {
             return steps;
         }
         chunk = chunk.div_ceil(2);

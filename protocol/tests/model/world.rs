@@ -43,7 +43,13 @@ struct Wait {
     run: Option<IncomingId>,
 }
 
-#[derive(Clone, Copy, PartialEq)]
+impl Wait {
+    fn on_what(&self) -> &dyn std::fmt::Debug {
+        &self.on
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Debug)]
 enum WaitFor {
     Call(CallKey),
     Open(ImportKey),
@@ -209,7 +215,7 @@ impl World {
                     n if on % 2 == 0 => handles[n - 1 - (on / 10) as usize % n.min(2)],
                     n => handles[(on / 10) as usize % n],
                 };
-                let (caps, lent) = self.choose(by, give, kind, &[]);
+                let (caps, lent) = self.choose(by, give, kind, 0, &[]);
                 self.call(Plan {
                     by,
                     on,
@@ -240,7 +246,7 @@ impl World {
                 }
                 let args = run.args.clone();
                 let on = targets[(on / 3) as usize % targets.len()];
-                let (caps, lent) = self.choose(by, give, kind, &args);
+                let (caps, lent) = self.choose(by, give, kind, depth, &args);
                 self.counters.nested += 1;
                 self.counters.lent_used += u64::from(on.lent);
                 self.call(Plan {
@@ -302,6 +308,7 @@ impl World {
         by: Side,
         give: u32,
         kind: u32,
+        depth: u8,
         more: &[Handle],
     ) -> (Vec<(Cap<TestObject>, Shadow)>, bool) {
         let mut caps = Vec::new();
@@ -310,7 +317,12 @@ impl World {
         let n = [0, 0, 1, 1, 1, 2][(give / 16) as usize % 6];
         for i in 0..n {
             let raw = mix(u64::from(give) << 8 | i) as u32;
-            let handles = [self.app(by).handles.as_slice(), more].concat();
+            let mut handles = [self.app(by).handles.as_slice(), more].concat();
+            if depth > 0 && self.swarm.calls < 99 {
+                // OPENs brought forward (R13.14) take the permits of the deeper call, and wait with their targets: a
+                // small grant could then run out while they do.
+                handles.retain(|h| self.graph.resolve(h.shadow).is_some());
+            }
             let at = (raw / 8) as usize % (handles.len() + 3);
             if let Some(handle) = handles.get(at) {
                 self.counters.pending_args +=
@@ -502,7 +514,7 @@ impl World {
             need: 0,
         };
         for (cap, shadow) in run.running.inv.caps.iter().zip(&call.args) {
-            match self.check_received(side, cap, *shadow)? {
+            match self.check_received(side, cap, *shadow, false)? {
                 Some(handle) => run.args.push(handle),
                 None => {
                     if let Received::Opened(c) = cap {
@@ -521,6 +533,7 @@ impl World {
         side: Side,
         cap: &Received<TestObject>,
         shadow: Shadow,
+        result: bool,
     ) -> Check<Option<Handle>> {
         let points_at = self.graph.resolve(shadow);
         match cap {
@@ -538,12 +551,22 @@ impl World {
             }
             Received::Import { key, lent } => {
                 let Some(Shadow::Object(id)) = points_at else {
-                    return Err(format!(
-                        "{shadow:?} points at {points_at:?} and arrived as a handle"
-                    ));
+                    // A reference to nothing was passed on: whoever got it is told so (`check_told`).
+                    ensure!(
+                        Graph::is_promise(shadow) || shadow == Shadow::Nothing,
+                        "{shadow:?} arrived as a handle"
+                    );
+                    return Ok(Some(Handle {
+                        key: *key,
+                        shadow: Shadow::Nothing,
+                        lent: *lent,
+                    }));
                 };
+                // A pending one that had no name yet arrives as a broken one in a result.
                 ensure!(
-                    self.graph.hosts[id] != side,
+                    self.graph.hosts[id] != side
+                        || result && Graph::is_promise(shadow)
+                        || self.graph.was_cancelled(shadow),
                     "object {id} arrived at its host as a proxy"
                 );
                 Ok(Some(Handle {
@@ -561,7 +584,9 @@ impl World {
             }
             Received::Broken(fault) => {
                 ensure!(
-                    self.graph.object(shadow).is_none(),
+                    self.graph.object(shadow).is_none()
+                        || fault.code == Code::Unavailable && Graph::is_promise(shadow)
+                        || self.graph.was_cancelled(shadow),
                     "{shadow:?} points at {points_at:?} and arrived broken: {fault:?}"
                 );
                 ensure!(fault.code != Code::Gone, "{shadow:?} arrived as GONE");
@@ -694,7 +719,7 @@ impl World {
             "call {uid} lost references on its way back"
         );
         for (i, (cap, shadow)) in caps.iter().zip(shadows).enumerate() {
-            let handle = self.check_received(side, cap, shadow)?;
+            let handle = self.check_received(side, cap, shadow, true)?;
             if let Some(handle) = handle.filter(|_| mix((uid + i) as u64) % 2 == 0) {
                 self.pair.session(side).retain(handle.key);
                 self.app(side).handles.push(handle);
@@ -718,12 +743,18 @@ impl World {
                 names
                     .iter()
                     .any(|s| self.graph.may_be_broken(*s) || self.graph.was_cancelled(*s))
+                    || given
+                        .iter()
+                        .any(|s| self.graph.may_be_broken(*s) || self.graph.was_cancelled(*s))
                     || matches!(call.promise, Some(s) if self.graph.may_be_broken(s))
             }
             Code::Cancelled => call.cancelled || names.iter().any(|s| self.graph.was_cancelled(*s)),
             Code::NotSent => call.cancelled,
             Code::Exhausted => !call.executed,
-            Code::Unavailable => names.iter().chain(&given).any(|s| Graph::is_promise(*s)),
+            Code::Unavailable => names
+                .iter()
+                .chain(&given)
+                .any(|s| Graph::is_promise(*s) || *s == Shadow::Nothing),
             Code::Expired => call.lent && !call.executed,
             _ => false,
         };
@@ -916,9 +947,8 @@ impl World {
             // OPENs that wait for each other: deadlines would end them.
             ensure!(
                 self.swarm.alias && round < 4_000,
-                "nothing moves, and {} methods run, {} answers are owed",
-                self.apps.iter().map(|app| app.runs.len()).sum::<usize>(),
-                self.apps.iter().map(|app| app.waits.len()).sum::<usize>()
+                "nothing moves: {}",
+                self.stuck()
             );
             let mut any = false;
             for side in [A, B] {
@@ -931,10 +961,42 @@ impl World {
                     }
                 }
             }
-            ensure!(any, "nothing moves, though every OPEN was cancelled");
+            ensure!(
+                any,
+                "nothing moves, though every OPEN was cancelled: {}",
+                self.stuck()
+            );
             still = 0;
         }
         Err("it never ends".into())
+    }
+
+    /// Who waits for whom.
+    fn stuck(&self) -> String {
+        let mut text = String::new();
+        for (side, app) in [A, B].iter().zip(&self.apps) {
+            for run in &app.runs {
+                let (depth, need) = (run.running.inv.depth, run.need);
+                text += &format!(
+                    "{side:?} runs {} at depth {depth}, which needs {need}; ",
+                    run.uid
+                );
+            }
+            for wait in &app.waits {
+                let call = &self.graph.calls[wait.uid];
+                let run = wait.run.is_some();
+                text += &format!(
+                    "{side:?} waits for {} ({:?} at {} on {:?}, executed: {}, for a method: {run}): {:?}; ",
+                    wait.uid,
+                    call.kind,
+                    call.group.2,
+                    call.on,
+                    call.executed,
+                    wait.on_what()
+                );
+            }
+        }
+        text
     }
 
     fn check_identities(&mut self) -> Check {
@@ -944,7 +1006,15 @@ impl World {
                 let Some(id) = self.graph.object(handle.shadow) else {
                     continue;
                 };
+                let told = self.pair.closed(side, handle.key);
+                if was_nameless(&told) || self.graph.was_cancelled(handle.shadow) {
+                    continue;
+                }
                 let Some(identity) = self.pair.session(side).identity(handle.key) else {
+                    if told.is_some() && Graph::is_promise(handle.shadow) {
+                        // Its OPEN failed: what it would have led to was revoked.
+                        continue;
+                    }
                     return Err(format!(
                         "{side:?}: a settled handle to object {id} has no identity"
                     ));
@@ -974,10 +1044,17 @@ impl World {
     fn check_told(&mut self) -> Check {
         for side in [A, B] {
             for handle in self.app(side).handles.clone() {
+                let told = self.pair.closed(side, handle.key);
+                if was_nameless(&told) || self.graph.was_cancelled(handle.shadow) {
+                    continue;
+                }
                 let Some(id) = self.graph.object(handle.shadow) else {
+                    ensure!(
+                        told.is_some() || handle.shadow != Shadow::Nothing,
+                        "{side:?}: a handle to nothing, and nobody said so"
+                    );
                     continue;
                 };
-                let told = self.pair.closed(side, handle.key);
                 ensure!(
                     told.is_some() == self.graph.revoked[id],
                     "{side:?}: object {id} is revoked: {}, and its handle says {told:?}",
@@ -988,6 +1065,12 @@ impl World {
         }
         Ok(())
     }
+}
+
+/// It was sent in a result before it had a name, and arrived as broken.
+fn was_nameless(told: &Option<Fault>) -> bool {
+    told.as_ref()
+        .is_some_and(|fault| fault.code == Code::Unavailable)
 }
 
 fn pick(raw: u32, len: usize) -> Option<usize> {

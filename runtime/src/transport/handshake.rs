@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use super::SUBPROTOCOL;
 use super::endpoint::{AddressError, Endpoint, is_loopback};
 use super::meter::Metered;
+use super::readiness::Buffered;
 use super::websocket::{self, WebSocketLink};
 
 /// Longest HTTP head that either side reads.
@@ -105,8 +106,9 @@ pub async fn connect(url: &str, options: &ConnectOptions) -> Result<WebSocketLin
                             url: url.to_owned(),
                             source,
                         })?;
-                    return connect_over(stream, Some(address), &endpoint, options.max_message)
-                        .await;
+                    let link =
+                        connect_over(stream, Some(address), &endpoint, options.max_message).await?;
+                    return Ok(link.over_tcp());
                 }
                 Err(e) => last = e,
             }
@@ -142,7 +144,9 @@ pub async fn connect_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let (ws, _) = tokio_tungstenite::client_async_with_config(request, stream, config)
         .await
         .map_err(failed)?;
-    Ok(WebSocketLink::new(ws, max_message, peer))
+    // A server has nothing to say before HELLO, so nothing came behind its answer.
+    let buffered = Buffered::new(false, ws.get_ref().reading().bytes_in, false);
+    Ok(WebSocketLink::new(ws, max_message, peer, buffered))
 }
 
 fn connect_error(url: &str, error: WsError) -> ConnectError {
@@ -236,7 +240,8 @@ pub async fn accept(
 ) -> Result<WebSocketLink, AcceptError> {
     stream.set_nodelay(true)?;
     let (peer, local) = (stream.peer_addr()?, stream.local_addr()?);
-    accept_over(stream, Some(peer), Some(local), options).await
+    let link = accept_over(stream, Some(peer), Some(local), options).await?;
+    Ok(link.over_tcp())
 }
 
 /// The server's half over any stream. `local` is the address that the client reached, for the rule on Origin.
@@ -260,9 +265,10 @@ pub async fn accept_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     let tail = timeout_at(options.deadline, work)
         .await
         .map_err(|_| AcceptError::Timeout)??;
+    let buffered = Buffered::new(true, stream.reading().bytes_in, !tail.is_empty());
     let config = Some(websocket::config(options.max_message));
     let ws = WebSocketStream::from_partially_read(stream, tail, Role::Server, config).await;
-    Ok(WebSocketLink::new(ws, options.max_message, peer))
+    Ok(WebSocketLink::new(ws, options.max_message, peer, buffered))
 }
 
 /// The error, and the HTTP answer that tells the client, where one makes sense.

@@ -46,6 +46,10 @@ impl<S> Metered<S> {
         }
     }
 
+    pub(crate) fn inner(&self) -> &S {
+        &self.inner
+    }
+
     pub(crate) fn reading(&self) -> MeterReading {
         self.reading
     }

@@ -7,6 +7,7 @@ pub mod endpoint;
 pub mod handshake;
 pub mod memory;
 pub mod meter;
+mod readiness;
 pub mod websocket;
 
 use std::io;

@@ -19,6 +19,7 @@ use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
 
 use super::meter::{ControlBudget, Metered, Overrun};
+use super::readiness::{self, Buffered, Readable};
 use super::{Close, Link, LinkEnd, MeterReading};
 
 /// What may come beyond the message limit before a message is whole: heads of fragments, and what is read ahead.
@@ -44,6 +45,8 @@ pub struct WebSocketLink<S = TcpStream> {
     control: ControlBudget,
     end: Option<LinkEnd>,
     closing: Closing,
+    buffered: Buffered,
+    readable: Readable<S>,
     /// `bytes_in` when the connection last asked whether anything was heard.
     heard_at: u64,
 }
@@ -77,6 +80,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
         mut ws: WebSocketStream<Metered<S>>,
         max_message: usize,
         peer: Option<SocketAddr>,
+        buffered: Buffered,
     ) -> WebSocketLink<S> {
         ws.get_mut()
             .set_limit(max_message.saturating_add(FRAGMENT_ALLOWANCE));
@@ -88,6 +92,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             control: ControlBudget::new(),
             end: None,
             closing: Closing::No,
+            buffered,
+            readable: readiness::always,
             heard_at,
         }
     }
@@ -132,19 +138,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
     }
 }
 
+impl WebSocketLink<TcpStream> {
+    /// Asks the socket before it reads.
+    pub(crate) fn over_tcp(mut self) -> Self {
+        self.readable = readiness::tcp;
+        self
+    }
+}
+
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<S> {
     fn poll_recv(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkEnd>> {
         if let Some(end) = &self.end {
             return Poll::Ready(Err(end.clone()));
         }
         let end = loop {
-            match ready!(Pin::new(&mut self.ws).poll_next(cx)) {
+            if self.buffered.is_empty() {
+                ready!((self.readable)(self.ws.get_ref().inner(), cx));
+            }
+            let Poll::Ready(next) = Pin::new(&mut self.ws).poll_next(cx) else {
+                self.buffered.dry();
+                return Poll::Pending;
+            };
+            match next {
                 Some(Ok(Message::Binary(message))) => {
                     self.ws.get_mut().whole();
+                    let bytes_in = self.ws.get_ref().reading().bytes_in;
+                    self.buffered.message(message.len(), bytes_in);
                     return Poll::Ready(Ok(message));
                 }
                 Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
                     self.ws.get_mut().control(payload.len());
+                    let bytes_in = self.ws.get_ref().reading().bytes_in;
+                    self.buffered.message(payload.len(), bytes_in);
                     if !self.control.take(Instant::now()) {
                         break LinkEnd::ControlFlood;
                     }

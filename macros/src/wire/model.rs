@@ -1,0 +1,266 @@
+//! What `#[derive(Wire)]` knows of a type.
+
+use proc_macro2::TokenStream;
+use quote::{ToTokens, format_ident, quote};
+use syn::ext::IdentExt;
+use syn::visit::Visit;
+use syn::{Attribute, Data, DeriveInput, Generics, Ident, Member, Type, parse_quote};
+
+use super::check;
+use super::mirror::without_self;
+use super::serde::{Container, Part};
+use crate::attributes::{Errors, is_word, last_word};
+
+pub(super) struct Model {
+    pub(super) name: Ident,
+    /// With the bounds that the impls need.
+    pub(super) generics: Generics,
+    pub(super) serde: Container,
+    pub(super) wire_name: String,
+    /// `#[wire(serde)]`: serde's impls exist already.
+    pub(super) has_serde: bool,
+    /// `#[wire(serde, opaque)]`.
+    pub(super) opaque: bool,
+    pub(super) body: Body,
+}
+
+pub(super) enum Body {
+    Struct(Fields),
+    Enum(Vec<Variant>),
+}
+
+pub(super) struct Variant {
+    pub(super) name: Ident,
+    pub(super) wire_name: String,
+    pub(super) skip: bool,
+    /// Written or read by code of its own.
+    pub(super) with: bool,
+    pub(super) fields: Fields,
+}
+
+pub(super) struct Fields {
+    pub(super) style: Style,
+    pub(super) fields: Vec<Field>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Style {
+    Unit,
+    Unnamed,
+    Named,
+}
+
+pub(super) struct Field {
+    pub(super) member: Member,
+    pub(super) ty: Type,
+    pub(super) wire_name: String,
+    pub(super) serde: Part,
+    pub(super) js_number: bool,
+    /// Its place among all fields of the type: the number of its marker.
+    pub(super) index: usize,
+}
+
+impl Field {
+    /// Whether it has to be `Wire`.
+    pub(super) fn is_walked(&self) -> bool {
+        !self.serde.skip && !self.serde.with
+    }
+
+    /// A name for it in patterns.
+    pub(super) fn binding(&self) -> Ident {
+        format_ident!("__field{}", self.index)
+    }
+}
+
+impl Model {
+    pub(super) fn read(input: &DeriveInput, errors: &mut Errors) -> Option<Model> {
+        let serde = Container::read(&input.attrs, errors);
+        let (has_serde, opaque) = of_type(&input.attrs, errors);
+        for lifetime in input.generics.lifetimes() {
+            errors.at(lifetime, "a value that is sent has no lifetime: own what is inside");
+        }
+        let mut index = 0;
+        let body = match &input.data {
+            Data::Struct(data) => {
+                Body::Struct(Fields::read(&data.fields, serde.rename_all, serde.default, &mut index, errors))
+            }
+            Data::Enum(data) => {
+                let variants = data.variants.iter().map(|variant| {
+                    let part = Part::read(&variant.attrs, errors);
+                    let rule = part.rename_all.or(serde.rename_all_fields);
+                    let name = variant.ident.unraw().to_string();
+                    let wire_name = part.rename.unwrap_or_else(|| serde.rename_all.map_or(name.clone(), |case| case.variant(&name)));
+                    let mut fields = Fields::read(&variant.fields, rule, false, &mut index, errors);
+                    // Then nothing is asked of them.
+                    fields.fields.iter_mut().for_each(|field| {
+                        field.serde.skip |= part.skip;
+                        field.serde.with |= part.with;
+                    });
+                    let in_buffer = serde.untagged || part.untagged || (serde.tag.is_some() && serde.content.is_none());
+                    if in_buffer {
+                        check::buffered(&fields, errors);
+                    }
+                    Variant { name: variant.ident.clone(), wire_name, skip: part.skip, with: part.with, fields }
+                });
+                Body::Enum(variants.collect())
+            }
+            Data::Union(data) => {
+                errors.at(data.union_token, "a union cannot be sent: nothing says which field it holds");
+                return None;
+            }
+        };
+        let mut model = Model {
+            name: input.ident.clone(),
+            generics: input.generics.clone(),
+            wire_name: serde.rename.clone().unwrap_or_else(|| input.ident.unraw().to_string()),
+            serde,
+            has_serde,
+            opaque,
+            body,
+        };
+        // Then the fields need not be `Wire`.
+        if model.serde.proxy.is_none() && !opaque {
+            model.fields().filter(|field| field.is_walked()).for_each(|field| check::field(field, errors));
+        }
+        model.add_bounds();
+        Some(model)
+    }
+
+    /// All fields, of all variants.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+        let groups: Vec<&Fields> = match &self.body {
+            Body::Struct(fields) => vec![fields],
+            Body::Enum(variants) => variants.iter().map(|variant| &variant.fields).collect(),
+        };
+        groups.into_iter().flat_map(|group| &group.fields)
+    }
+
+    /// The bounds that serde's derive would infer, in terms of `Wire`, and those that it was given.
+    fn add_bounds(&mut self) {
+        if self.generics.params.is_empty() {
+            return;
+        }
+        let parameters: Vec<Ident> = self.generics.type_params().map(|parameter| parameter.ident.clone()).collect();
+        let mut added: Vec<syn::WherePredicate> = parameters.iter().map(|p| parse_quote!(#p: ::helve::__rt::Wire)).collect();
+        for field in self.fields() {
+            added.extend(field.serde.bounds.iter().cloned());
+            if field.serde.plain_default && names_any(&field.ty, &parameters) {
+                let ty = without_self(&field.ty, &self.ty());
+                added.push(parse_quote!(#ty: ::helve::__rt::Default));
+            }
+        }
+        added.extend(self.serde.bounds.iter().cloned());
+        if self.serde.default {
+            let ty = self.ty();
+            added.push(parse_quote!(#ty: ::helve::__rt::Default));
+        }
+        self.generics.make_where_clause().predicates.extend(added);
+    }
+
+    /// The type, with its parameters.
+    pub(super) fn ty(&self) -> TokenStream {
+        let (name, type_generics) = (&self.name, self.generics.split_for_impl().1);
+        quote!(#name #type_generics)
+    }
+
+    /// The marker of a field.
+    pub(super) fn marker(&self, field: &Field) -> TokenStream {
+        let index = field.index;
+        let arguments = self.generics.params.iter().map(|parameter| match parameter {
+            syn::GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
+            syn::GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
+            syn::GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),
+        });
+        quote!(__HelveField<#index, #(#arguments),*>)
+    }
+}
+
+impl Fields {
+    fn read(
+        fields: &syn::Fields,
+        rule: Option<super::case::Case>,
+        default: bool,
+        index: &mut usize,
+        errors: &mut Errors,
+    ) -> Fields {
+        let style = match fields {
+            syn::Fields::Unit => Style::Unit,
+            syn::Fields::Unnamed(_) => Style::Unnamed,
+            syn::Fields::Named(_) => Style::Named,
+        };
+        let fields = fields.members().zip(fields).map(|(member, field)| {
+            let mut serde = Part::read(&field.attrs, errors);
+            serde.default |= default;
+            let wire_name = match &member {
+                Member::Named(name) => {
+                    let name = name.unraw().to_string();
+                    serde.rename.clone().unwrap_or_else(|| rule.map_or(name.clone(), |case| case.field(&name)))
+                }
+                Member::Unnamed(_) => String::new(),
+            };
+            let js_number = of_field(field, errors);
+            *index += 1;
+            Field { member, ty: field.ty.clone(), wire_name, serde, js_number, index: *index - 1 }
+        });
+        Fields { style, fields: fields.collect() }
+    }
+}
+
+/// `#[wire(serde)]` and `#[wire(serde, opaque)]`.
+fn of_type(attributes: &[Attribute], errors: &mut Errors) -> (bool, bool) {
+    let (mut serde, mut opaque) = (false, false);
+    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("wire")) {
+        let read = attribute.parse_nested_meta(|meta| {
+            serde |= meta.path.is_ident("serde");
+            opaque |= meta.path.is_ident("opaque");
+            match meta.path.is_ident("serde") || meta.path.is_ident("opaque") {
+                true => Ok(()),
+                false => Err(meta.error("unknown option: on a type it is `serde`, or `serde, opaque`")),
+            }
+        });
+        if let Err(error) = read {
+            errors.push(error);
+        }
+        if opaque && !serde {
+            errors.at(attribute, "`opaque` goes with `serde`: `#[wire(serde, opaque)]`");
+        }
+    }
+    (serde, opaque)
+}
+
+/// `#[wire(js_number)]`.
+fn of_field(field: &syn::Field, errors: &mut Errors) -> bool {
+    let mut js_number = false;
+    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("wire")) {
+        let read = attribute.parse_nested_meta(|meta| match meta.path.is_ident("js_number") {
+            true => {
+                js_number = true;
+                Ok(())
+            }
+            false => Err(meta.error("unknown option: on a field it is `js_number`")),
+        });
+        if let Err(error) = read {
+            errors.push(error);
+        }
+        if js_number && !["u64", "i64", "usize", "isize"].iter().any(|int| is_word(&field.ty, int)) {
+            let found = last_word(&field.ty).map_or_else(|| "this".to_owned(), |word| format!("`{}`", word.ident));
+            errors.at(&field.ty, format!("`js_number` goes on a `u64` or `i64`: {found} is no bigint in JavaScript"));
+        }
+    }
+    js_number
+}
+
+/// Whether a type names one of these parameters.
+fn names_any(ty: &Type, parameters: &[Ident]) -> bool {
+    struct Names<'a>(&'a [Ident], bool);
+
+    impl<'ast> Visit<'ast> for Names<'_> {
+        fn visit_ident(&mut self, ident: &'ast Ident) {
+            self.1 |= self.0.contains(ident);
+        }
+    }
+
+    let mut names = Names(parameters, false);
+    names.visit_type(ty);
+    names.1
+}

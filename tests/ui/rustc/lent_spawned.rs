@@ -1,0 +1,21 @@
+use helve::prelude::*;
+
+#[interface]
+pub trait Viewer {
+    async fn changed(&self, total: u64);
+}
+
+#[interface]
+pub trait Cart {
+    async fn peek(&mut self, viewer: &ViewerHandle);
+}
+
+struct MemCart;
+
+impl Cart for MemCart {
+    async fn peek(&mut self, viewer: &ViewerHandle) {
+        tokio::spawn(async move { viewer.changed(3).await });
+    }
+}
+
+fn main() {}
