@@ -1,6 +1,3 @@
-//! A counter that lives in one process and is called from another.
-//!
-//! `counter serve [URL]` in one terminal, `counter call [URL]` in the next; without arguments both ends run here.
 use helve::prelude::*;
 
 #[interface]
@@ -19,24 +16,11 @@ impl Counter for Count {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut args = std::env::args().skip(1);
-    let (role, url) = (args.next(), args.next().unwrap_or("ws://127.0.0.1:7000".into()));
-    let count = CounterHandle::new(Count(40));
-    let root = move |_| std::future::ready(Ok(count.clone()));
-    match role.as_deref() {
-        Some("serve") => helve::serve(&url, root).await?,
-        Some(_) => call(&url).await?,
-        None => {
-            let server = helve::Server::builder().root(root).bind("ws://127.0.0.1:0").await?;
-            let url = server.url().to_owned();
-            tokio::spawn(server.run());
-            call(&url).await?;
-        }
+    let url = "ws://127.0.0.1:7000";
+    if std::env::args().nth(1).as_deref() == Some("serve") {
+        let count = CounterHandle::new(Count(0)); // one for all clients
+        helve::serve(url, move |_peer| std::future::ready(Ok(count.clone()))).await?;
     }
-    Ok(())
-}
-
-async fn call(url: &str) -> Result<(), Box<dyn std::error::Error>> {
     let counter: CounterHandle = helve::connect(url).await?;
     println!("{}", counter.add(2).await?);
     Ok(())

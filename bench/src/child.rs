@@ -15,7 +15,7 @@ use crate::link;
 use crate::machine;
 use crate::meter::Bytes;
 use crate::options::{Size, Task};
-use crate::peers::{Client, Measured, Peer, PeerName, callers, limit};
+use crate::peers::{Client, Measured, Peer, PeerName, bare, helve, limit};
 
 /// How many pairs are open at the first and at the second look at memory.
 const PAIRS: (u64, u64) = (50, 450);
@@ -24,7 +24,8 @@ const PAIRS: (u64, u64) = (50, 450);
 pub(crate) fn run(task: &Task) -> Result<(), Box<dyn Error>> {
     match task.peer {
         PeerName::Limit => measure::<limit::Limit>(task),
-        PeerName::Callers => measure::<callers::Callers>(task),
+        PeerName::Loop => measure::<bare::Loop>(task),
+        PeerName::Helve => measure::<helve::Helve>(task),
     }
 }
 

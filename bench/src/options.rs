@@ -25,8 +25,10 @@ workloads:
   W4  a chain of 8 dependent calls, at 0 and 5 ms each way
 
 peers:
-  limit    a bare loop over tokio-tungstenite: 8 KiB read buffer, one small message a call, one flush for all that is ready
-  callers  the same wire, but every call is made by a task of its own that sleeps until its reply; not by default
+  limit  a hand-made echo over tokio-tungstenite: 8 KiB read buffer, one message of 14 bytes a call, batched flushes; as
+         many independent callers as calls in flight
+  helve  typed methods on handles, as many independent callers
+  loop   the echo driven by one bare loop that is its only caller: no RPC, but a floor; only when asked for
 
 metrics:
   calls_per_s    a thread for each end, where a second core can help; else both ends on one

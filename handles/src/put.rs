@@ -23,12 +23,14 @@ pub fn put_uint(buf: &mut Vec<u8>, value: u64) {
     }
 }
 
+#[inline]
 fn put_uint_wide(buf: &mut Vec<u8>, value: u64) {
-    match value {
-        0..=0xff => buf.extend_from_slice(&[0xcc, value as u8]),
-        0x100..=0xffff => put_wide(buf, 0xcd, (value as u16).to_be_bytes()),
-        0x1_0000..=0xffff_ffff => put_wide(buf, 0xce, (value as u32).to_be_bytes()),
-        _ => put_wide(buf, 0xcf, value.to_be_bytes()),
+    // Whole arrays, of a length that the compiler knows: one look at the room for each. Ids and hashes come here.
+    match value.to_be_bytes() {
+        [.., a] if value <= 0xff => buf.extend_from_slice(&[0xcc, a]),
+        [.., a, b] if value <= 0xffff => buf.extend_from_slice(&[0xcd, a, b]),
+        [.., a, b, c, d] if value <= 0xffff_ffff => buf.extend_from_slice(&[0xce, a, b, c, d]),
+        bytes => put_wide(buf, 0xcf, bytes),
     }
 }
 

@@ -227,6 +227,26 @@ impl<T> RisingMap<T> {
         Some(old)
     }
 
+    /// Takes the entry of `id` out if `take` yields something of it. The rest of the entry is dropped where it lies: a
+    /// large one is never moved.
+    #[inline]
+    pub fn take_if<R>(&mut self, id: u64, take: impl FnOnce(&mut T) -> Option<R>) -> Option<R> {
+        if !self.in_span(id) {
+            let taken = take(self.side.get_mut(&id)?)?;
+            self.remove_aside(id);
+            return Some(taken);
+        }
+        let slot = self.slot(id);
+        let place = self.slots.get_mut(slot)?;
+        let taken = take(place.as_mut()?)?;
+        *place = None;
+        self.in_ring -= 1;
+        if id == self.base {
+            self.advance();
+        }
+        Some(taken)
+    }
+
     fn remove_aside(&mut self, id: u64) -> Option<T> {
         let old = self.side.remove(&id);
         if self.side.is_empty() && self.side.capacity() > SMALL {

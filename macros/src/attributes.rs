@@ -23,7 +23,9 @@ impl Errors {
     }
 
     pub(crate) fn into_tokens(self) -> TokenStream {
-        self.0.map(|errors| errors.into_compile_error()).unwrap_or_default()
+        self.0
+            .map(|errors| errors.into_compile_error())
+            .unwrap_or_default()
     }
 }
 
@@ -31,15 +33,17 @@ impl Errors {
 pub(crate) fn docs(attributes: &[Attribute]) -> String {
     let mut lines = Vec::new();
     for attribute in attributes.iter().filter(|a| a.path().is_ident("doc")) {
-        if let Meta::NameValue(meta) = &attribute.meta {
-            if let Expr::Lit(literal) = &meta.value {
-                if let Lit::Str(text) = &literal.lit {
-                    lines.extend(text.value().lines().map(|line| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned()));
-                    if text.value().is_empty() {
-                        lines.push(String::new());
-                    }
-                }
-            }
+        let Meta::NameValue(meta) = &attribute.meta else {
+            continue;
+        };
+        if let Expr::Lit(literal) = &meta.value
+            && let Lit::Str(text) = &literal.lit
+        {
+            let text = text.value();
+            let stripped =
+                |line: &str| line.strip_prefix(' ').unwrap_or(line).trim_end().to_owned();
+            // Unlike `lines`, an empty text is one empty line.
+            lines.extend(text.split('\n').map(stripped));
         }
     }
     lines.join("\n").trim().to_owned()
@@ -47,7 +51,9 @@ pub(crate) fn docs(attributes: &[Attribute]) -> String {
 
 /// The attributes of one of these names, as they were written.
 pub(crate) fn carried(attributes: &[Attribute], names: &[&str]) -> TokenStream {
-    let carried = attributes.iter().filter(|a| names.iter().any(|name| a.path().is_ident(name)));
+    let carried = attributes
+        .iter()
+        .filter(|a| names.iter().any(|name| a.path().is_ident(name)));
     quote!(#(#carried)*)
 }
 
@@ -75,7 +81,9 @@ pub(crate) fn last_word(ty: &Type) -> Option<&syn::PathSegment> {
 
 /// The type arguments of a path segment.
 pub(crate) fn type_arguments(segment: &syn::PathSegment) -> Vec<&Type> {
-    let syn::PathArguments::AngleBracketed(arguments) = &segment.arguments else { return Vec::new() };
+    let syn::PathArguments::AngleBracketed(arguments) = &segment.arguments else {
+        return Vec::new();
+    };
     let types = arguments.args.iter().filter_map(|argument| match argument {
         syn::GenericArgument::Type(ty) => Some(ty),
         _ => None,
@@ -91,6 +99,29 @@ pub(crate) fn without_defaults(generics: &mut Generics) {
             GenericParam::Const(parameter) => parameter.default = None,
             GenericParam::Lifetime(_) => {}
         }
+    }
+}
+
+/// Whether all words in a type are those of std and of the encoding table. A type of the user's that shadows one of them
+/// is taken for it; then a handle inside it cannot be sent, which says so.
+pub(crate) fn is_std(ty: &Type) -> bool {
+    const LEAVES: [&str; 19] = [
+        "bool", "char", "str", "String", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32",
+        "i64", "isize", "f32", "f64", "Bytes", "Duration", "Uuid",
+    ];
+    const CONTAINERS: [&str; 8] = [
+        "Option", "Vec", "VecDeque", "Box", "HashMap", "BTreeMap", "HashSet", "BTreeSet",
+    ];
+    match plain(ty) {
+        Type::Tuple(tuple) => tuple.elems.iter().all(is_std),
+        Type::Array(array) => is_std(&array.elem),
+        Type::Slice(slice) => is_std(&slice.elem),
+        ty => last_word(ty).is_some_and(|word| {
+            let name = word.ident.to_string();
+            let is_leaf = word.arguments.is_none() && LEAVES.contains(&&*name);
+            is_leaf
+                || (CONTAINERS.contains(&&*name) && type_arguments(word).into_iter().all(is_std))
+        }),
     }
 }
 
@@ -130,12 +161,58 @@ impl<'a> Visit<'a> for Inside<'a> {
     }
 
     fn visit_path(&mut self, path: &'a syn::Path) {
-        if path.segments.first().is_some_and(|first| first.ident == "Self") {
+        if path
+            .segments
+            .first()
+            .is_some_and(|first| first.ident == "Self")
+        {
             self.self_type.get_or_insert(path);
         }
-        if let Some(last) = path.segments.last().filter(|last| last.ident.to_string().ends_with("Handle")) {
+        if let Some(last) = path
+            .segments
+            .last()
+            .filter(|last| last.ident.to_string().ends_with("Handle"))
+        {
             self.handle.get_or_insert(&last.ident);
         }
         syn::visit::visit_path(self, path);
     }
+}
+
+/// What has no form on the wire, as far as it can be told by its words; each with the message about it.
+pub(crate) fn unsendable(ty: &Type) -> Vec<(&Type, String)> {
+    struct Words<'a>(Vec<(&'a Type, String)>);
+
+    impl<'a> Visit<'a> for Words<'a> {
+        fn visit_type(&mut self, ty: &'a Type) {
+            for int in ["u128", "i128"] {
+                if is_word(ty, int) {
+                    let message =
+                        format!("`{int}` has no form on the wire: send two `u64`, or bytes");
+                    self.0.push((ty, message));
+                }
+            }
+            if let Some(word) = last_word(ty) {
+                let message = match (&*word.ident.to_string(), &type_arguments(word)[..]) {
+                    ("Option", [inner])
+                        if last_word(inner).is_some_and(|word| word.ident == "Option") =>
+                    {
+                        "`Option<Option<_>>` cannot be sent: `None` and `Some(None)` are both `nil`; use an enum"
+                    }
+                    ("Option", [inner]) if matches!(plain(inner), Type::Tuple(tuple) if tuple.elems.is_empty()) => {
+                        "`Option<()>` cannot be sent: `None` and `Some(())` are both `nil`; use a `bool`"
+                    }
+                    _ => "",
+                };
+                if !message.is_empty() {
+                    self.0.push((ty, message.to_owned()));
+                }
+            }
+            syn::visit::visit_type(self, ty);
+        }
+    }
+
+    let mut words = Words(Vec::new());
+    words.visit_type(ty);
+    words.0
 }

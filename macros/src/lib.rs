@@ -1,5 +1,6 @@
 //! The macros of helve, `#[interface]` and `#[derive(Wire)]`. Use them through the crate `helve`: what they generate
-//! names its hidden module `__rt`.
+//! names its hidden module `__rt`. Compiled examples stand at the re-exports in `helve`: a macro crate knows no runtime.
+#![forbid(unsafe_code)]
 
 mod attributes;
 mod interface;
@@ -9,7 +10,7 @@ use proc_macro::TokenStream;
 
 /// Makes an interface of a trait: objects that implement it can be called through a handle, from here and from peers.
 ///
-/// ```ignore
+/// ```text
 /// #[interface(id = "demo.Cart")]
 /// pub trait Cart {
 ///     /// Adds a line and returns how many there are.
@@ -37,7 +38,7 @@ use proc_macro::TokenStream;
 /// # Methods
 /// `async fn` with `&self` (calls overlap) or `&mut self` (one at a time, first in first out). An interface without
 /// `&mut self` has no lock. Default bodies are kept. The parameters of the trait are types and constants (`Store<T:
-/// Wire>`); methods have none.
+/// Wire>`); methods have none. The names `new`, `of`, `into` and `try_into` are the handle's own.
 ///
 /// | attribute of a method | |
 /// |---|---|
@@ -71,7 +72,11 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 /// | attribute | |
 /// |---|---|
 /// | `#[wire(serde)]` on the type | serde's traits are implemented already: only describe the type |
+/// | `#[wire(serde, opaque)]` | the same, and what those write is not what the fields say: described as a leaf |
 /// | `#[wire(js_number)]` on a 64-bit field | a `number` in JavaScript, not a `bigint`; beyond 2^53 - 1 it is an error there |
+///
+/// The description follows serde's renames, defaults, tags, `skip` and `flatten`; a field with `#[serde(with = "..")]` is
+/// described as a leaf, and need not be `Wire`. serde's `remote` and `crate` are the macro's own.
 ///
 /// Refused, as far as the macro can see: 128-bit integers, `Option<Option<_>>` and `Option<()>` (one nil for two values),
 /// lifetimes, unions, and handles inside flattened, untagged or internally tagged types, which serde buffers.

@@ -41,6 +41,16 @@ impl Blob {
 
     /// `message[range]`; shares the message's memory where that wastes little. Empty where the range does not fit.
     pub fn slice(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
+        // A fixed number of bytes is a few loads; what lies behind the payload is copied along and never shown.
+        if range.len() <= INLINE
+            && let Some(rest) = message.get(range.start..)
+            && let Some(bytes) = rest.first_chunk()
+        {
+            return Blob(Repr::Inline {
+                len: range.len() as u8,
+                bytes: *bytes,
+            });
+        }
         let Some(part) = message.get(range) else {
             return Blob::EMPTY;
         };

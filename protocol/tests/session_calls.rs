@@ -32,7 +32,8 @@ fn a_call_on_a_target_that_is_not_there_fails_alone() {
         raw(CallKind::Call, 3, Target::ROOT),
     ];
     for (n, frame) in frames.iter().enumerate() {
-        pair.inject(B, message(n as u64 + 1, 0, &[&|buf| buf.extend(frame)])).unwrap();
+        pair.inject(B, message(n as u64 + 1, 0, &[&|buf| buf.extend(frame)]))
+            .unwrap();
     }
     assert_eq!(pair.end(B).running.len(), 1, "the good one runs");
     pair.transmit(B);
@@ -63,10 +64,17 @@ fn unknown_and_released_targets_are_not_told_apart() {
     for (n, k) in [1, 99].into_iter().enumerate() {
         let frame = raw(CallKind::Call, 10 + n as u64, Target::host(k));
         let n = n as u64;
-        pair.inject(B, message(sent + 1 + n, acked, &[&|buf| buf.extend(&frame)])).unwrap();
+        pair.inject(
+            B,
+            message(sent + 1 + n, acked, &[&|buf| buf.extend(&frame)]),
+        )
+        .unwrap();
         pair.transmit(B);
     }
-    let mut answers: Vec<Vec<u8>> = pair.end(B).sent[mark..].iter().map(|m| m.to_vec()).collect();
+    let mut answers: Vec<Vec<u8>> = pair.end(B).sent[mark..]
+        .iter()
+        .map(|m| m.to_vec())
+        .collect();
     let tail = |m: &Vec<u8>| m[m.len() - 50..].to_vec();
     assert_eq!(tail(&answers.remove(0)), tail(&answers.remove(0)));
     pair.end(A).inbox.clear();
@@ -91,7 +99,10 @@ fn none_of_the_frames_of_a_malformed_message_takes_effect() {
     let mut pair = Pair::new();
     let good = raw(CallKind::Call, 1, Target::ROOT);
     let bad = |buf: &mut Vec<u8>| buf.extend([0x92, 0x06, 0xc1]);
-    assert!(pair.inject(B, message(1, 0, &[&|buf| buf.extend(&good), &bad])).is_err());
+    assert!(
+        pair.inject(B, message(1, 0, &[&|buf| buf.extend(&good), &bad]))
+            .is_err()
+    );
     assert!(pair.nothing_runs(B));
     assert_eq!(pair.session(B).received(), 0);
     pair.finish_broken();
@@ -124,9 +135,10 @@ fn a_call_that_waits_for_its_permit_is_just_dropped() {
 #[test]
 fn a_call_that_was_dropped_lets_the_next_go_at_once() {
     // R13.10, R21.2
-    let mut setup = Setup::default();
-    setup.limits = Limits::default().with_frame(65_536).with_bytes(65_536);
-    let mut pair = Pair::with(&setup);
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_frame(65_536).with_bytes(65_536),
+        ..Setup::default()
+    });
     let root = pair.root(A);
     let small = pair.call(A, root, &[]);
     let mut args = vec![0x91, 0xc5, 0xff, 0xfc];
@@ -137,7 +149,10 @@ fn a_call_that_was_dropped_lets_the_next_go_at_once() {
     };
     let large = pair.session(A).call(&out, None).unwrap();
     let behind = pair.call(A, root, &[]);
-    assert!(matches!((small, large), (CallKey::Sent(1), CallKey::Waiting(_))));
+    assert!(matches!(
+        (small, large),
+        (CallKey::Sent(1), CallKey::Waiting(_))
+    ));
     assert!(pair.id(A, behind).is_none());
     pair.session(A).cancel(large);
     assert_eq!(pair.id(A, behind), Some(2));
@@ -208,9 +223,14 @@ fn a_running_method_is_stopped_and_answers_once() {
     let mark = pair.mark(B);
     pair.ret_err(B, running, Code::Cancelled, "stopped");
     let late = Fault::new(Code::Internal, "twice");
-    pair.session(B).respond(id, helve_protocol::session::Reply::Fault(late));
+    pair.session(B)
+        .respond(id, helve_protocol::session::Reply::Fault(late));
     pair.run();
-    let answers = pair.frames(B, mark).iter().filter(|r| r.kind() == 5).count();
+    let answers = pair
+        .frames(B, mark)
+        .iter()
+        .filter(|r| r.kind() == 5)
+        .count();
     assert_eq!((answers, pair.session(A).sizes().calls), (1, 0));
     pair.finish();
 }
@@ -228,7 +248,10 @@ fn where_ret_crosses_cancel_the_value_is_dropped_and_its_references_are_given_ba
     pair.cancel(A, call);
     pair.run();
     assert_eq!(pair.nursery.drops(id), 1);
-    assert!(pair.end(B).stops.is_empty(), "a CANCEL of what is answered is ignored");
+    assert!(
+        pair.end(B).stops.is_empty(),
+        "a CANCEL of what is answered is ignored"
+    );
     pair.finish();
 }
 
@@ -277,7 +300,9 @@ fn a_second_result_and_one_for_a_call_that_was_never_made_are_violations() {
         let root = pair.root(A);
         let call = pair.call(A, root, &[]);
         pair.transmit(A);
-        let ret = |id| move |buf: &mut Vec<u8>| helve_protocol::frame::write_ret(buf, id, &[0xc0], &[], &[]);
+        let ret = |id| {
+            move |buf: &mut Vec<u8>| helve_protocol::frame::write_ret(buf, id, &[0xc0], &[], &[])
+        };
         let wrong = if twice { 1 } else { 2 };
         let result = pair.inject(A, message(1, 1, &[&ret(1), &ret(wrong)]));
         assert_eq!(result.unwrap_err().rule, "R11.6");
@@ -301,7 +326,10 @@ fn ids_that_go_back_or_leap_are_violations() {
             raw(CallKind::Call, first, Target::ROOT),
             raw(CallKind::Open, second, Target::ROOT),
         );
-        let result = pair.inject(B, message(1, 0, &[&|b| b.extend(&one), &|b| b.extend(&two)]));
+        let result = pair.inject(
+            B,
+            message(1, 0, &[&|b| b.extend(&one), &|b| b.extend(&two)]),
+        );
         assert_eq!(result.err().map(|v| v.rule), (!good).then_some("I1.2"));
         pair.finish_broken();
     }
@@ -318,7 +346,16 @@ fn a_deadline_counts_from_acceptance_and_is_cut_to_an_hour() {
             ..CallExtOut::default()
         };
         let frame = |buf: &mut Vec<u8>| {
-            write_call(buf, CallKind::Call, 1, Target::ROOT, METHOD, &[0x90], &[], &ext);
+            write_call(
+                buf,
+                CallKind::Call,
+                1,
+                Target::ROOT,
+                METHOD,
+                &[0x90],
+                &[],
+                &ext,
+            );
         };
         pair.inject(B, message(1, 0, &[&frame])).unwrap();
         let running = pair.started(B);
@@ -381,11 +418,18 @@ fn payloads_above_one_frame_are_refused_where_they_arise() {
         args: &long,
         ..Pair::out(root, &[], 0)
     };
-    assert_eq!(pair.session(A).call(&out, None).unwrap_err().code, Code::Exhausted);
+    assert_eq!(
+        pair.session(A).call(&out, None).unwrap_err().code,
+        Code::Exhausted
+    );
     let call = pair.call(A, root, &[]);
     pair.run();
     let running = pair.started(B);
-    pair.respond(B, running, helve_protocol::session::Reply::Value(&long, &[]));
+    pair.respond(
+        B,
+        running,
+        helve_protocol::session::Reply::Value(&long, &[]),
+    );
     pair.run();
     assert_eq!(pair.fault(A, call).code, Code::Exhausted);
     pair.finish();
@@ -398,7 +442,10 @@ fn a_result_is_woken_up_for() {
     let root = pair.root(A);
     let flag = Flag::new();
     let waker = flag.waker();
-    let mut key = pair.session(A).call(&Pair::out(root, &[], 0), Some(&waker)).unwrap();
+    let mut key = pair
+        .session(A)
+        .call(&Pair::out(root, &[], 0), Some(&waker))
+        .unwrap();
     pair.run();
     assert!(!flag.take());
     let (running, object) = (pair.started(B), pair.object());

@@ -22,7 +22,11 @@ fn mentions_are_counted_and_the_last_drop_gives_them_all_back() {
         pair.drop_handle(A, handle);
         pair.run();
     }
-    assert_eq!(pair.nursery.drops(id), 1, "dropped when nobody holds it, not before");
+    assert_eq!(
+        pair.nursery.drops(id),
+        1,
+        "dropped when nobody holds it, not before"
+    );
     let releases: Vec<_> = pair
         .frames(A, mark)
         .into_iter()
@@ -184,7 +188,10 @@ fn the_roots_have_one_identity_and_are_not_counted() {
     let caps = pair.ok(A, call);
     assert_eq!(import(&caps[0]), root);
     assert!(matches!(&caps[1], Received::Object(_)));
-    assert_eq!(pair.session(A).identity(root), pair.session(A).identity(import(&caps[0])));
+    assert_eq!(
+        pair.session(A).identity(root),
+        pair.session(A).identity(import(&caps[0]))
+    );
     assert!(pair.session(A).sizes().is_empty() && pair.session(B).sizes().exports == 0);
     drop(caps);
     pair.finish();
@@ -280,9 +287,18 @@ fn a_pending_handle_is_an_argument_and_the_call_is_delivered_at_once() {
 fn a_descriptor_that_names_nothing_arrives_broken_and_is_counted() {
     // I3.6, R11.3
     let mut pair = Pair::new();
-    let caps = [Descriptor::new(Tag::Yours, 77), Descriptor::new(Tag::YourOpen, 9)];
+    let caps = [
+        Descriptor::new(Tag::Yours, 77),
+        Descriptor::new(Tag::YourOpen, 9),
+    ];
     for id in 1..=33 {
-        let frame = call_frame(helve_protocol::frame::CallKind::Call, id, Target::ROOT, 0, &caps);
+        let frame = call_frame(
+            helve_protocol::frame::CallKind::Call,
+            id,
+            Target::ROOT,
+            0,
+            &caps,
+        );
         let result = pair.inject(B, message(id, 0, &[&|buf| buf.extend(&frame)]));
         if id == 33 {
             assert_eq!(result.unwrap_err().rule, "R11.3", "the 65th and 66th");
@@ -311,16 +327,24 @@ fn references_in_a_result_beyond_our_own_table_are_given_back_and_arrive_broken(
     let call = pair.call(A, root, &[]);
     pair.transmit(A);
     let caps: Vec<Descriptor> = (8..10).map(|k| Descriptor::new(Tag::Mine, k)).collect();
-    let ret = message(2, 2, &[&|buf| {
-        helve_protocol::frame::write_ret(buf, 2, ARGS[2], &caps, &[]);
-    }]);
+    let ret = message(
+        2,
+        2,
+        &[&|buf| {
+            helve_protocol::frame::write_ret(buf, 2, ARGS[2], &caps, &[]);
+        }],
+    );
     let mark = pair.mark(A);
     pair.inject(A, ret).unwrap();
     let caps = pair.ok(A, call);
     assert!(matches!(&caps[0], Received::Import { .. }));
     assert!(matches!(&caps[1], Received::Broken(fault) if fault.code == Code::Exhausted));
     pair.transmit(A);
-    let releases: Vec<_> = pair.frames(A, mark).into_iter().flat_map(|r| r.releases).collect();
+    let releases: Vec<_> = pair
+        .frames(A, mark)
+        .into_iter()
+        .flat_map(|r| r.releases)
+        .collect();
     assert_eq!(releases, [(Target::host(9), 1)]);
     drop(objects);
     pair.end(A).inbox.clear();
@@ -338,7 +362,10 @@ fn a_broken_reference_is_passed_on_as_a_broken_one() {
     pair.run();
     let mut running = pair.started(B);
     let key = import(&pair.keep(B, &mut running)[0]);
-    assert_eq!(pair.closed(B, key).map(|f| f.message), Some("its upstream is lost".into()));
+    assert_eq!(
+        pair.closed(B, key).map(|f| f.message),
+        Some("its upstream is lost".into())
+    );
     pair.ret_caps(B, running, &[Cap::Broken(fault)]);
     pair.run();
     let key = import(&pair.ok(A, call)[0]);

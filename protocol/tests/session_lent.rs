@@ -31,7 +31,10 @@ fn a_lent_object_is_not_counted_and_is_let_go_with_the_answer() {
     pair.run();
     pair.ok(A, call);
     assert_eq!(pair.nursery.drops(id), 1);
-    assert!(pair.frames(A, mark).iter().all(|read| read.kind() != 7), "nothing to release");
+    assert!(
+        pair.frames(A, mark).iter().all(|read| read.kind() != 7),
+        "nothing to release"
+    );
     pair.finish();
 }
 
@@ -73,7 +76,10 @@ fn the_reference_ends_before_the_answer_is_queued_and_what_waits_on_it_is_not_se
     let mut running = pair.started(B);
     let key = import(&pair.keep(B, &mut running)[0]);
     let first = pair.call_at(B, key, &[], 1);
-    let (on, with) = (pair.call_at(B, key, &[], 1), pair.call_at(B, theirs, &[Cap::Import(key)], 1));
+    let (on, with) = (
+        pair.call_at(B, key, &[], 1),
+        pair.call_at(B, theirs, &[Cap::Import(key)], 1),
+    );
     let behind = pair.call_at(B, theirs, &[], 1);
     let mark = pair.mark(B);
     pair.ret(B, running);
@@ -83,12 +89,22 @@ fn the_reference_ends_before_the_answer_is_queued_and_what_waits_on_it_is_not_se
     }
     assert_eq!(pair.closed(B, key).map(|f| f.code), Some(Code::Expired));
     let out = Pair::out(key, &[], 1);
-    assert_eq!(pair.session(B).call(&out, None).unwrap_err().code, Code::Expired);
+    assert_eq!(
+        pair.session(B).call(&out, None).unwrap_err().code,
+        Code::Expired
+    );
     let caps = [Cap::Import(key)];
     let out = Pair::out(theirs, &caps, 1);
-    assert_eq!(pair.session(B).call(&out, None).unwrap_err().code, Code::Expired);
+    assert_eq!(
+        pair.session(B).call(&out, None).unwrap_err().code,
+        Code::Expired
+    );
     let kinds: Vec<u8> = pair.frames(B, mark).iter().map(Read::kind).collect();
-    assert_eq!(kinds, [1, 4], "the call that had its permit, then the answer");
+    assert_eq!(
+        kinds,
+        [1, 4],
+        "the call that had its permit, then the answer"
+    );
     pair.ok(A, call);
     let back = pair.started(A);
     pair.ret(A, back);
@@ -113,7 +129,10 @@ fn a_lent_handle_goes_back_to_its_host_as_its_own_object() {
     pair.call_at(B, theirs, &[Cap::Import(key)], 1);
     let mark = pair.mark(B);
     pair.run();
-    assert_eq!(pair.frames(B, mark)[0].caps, [Descriptor::new(Tag::Yours, 1)]);
+    assert_eq!(
+        pair.frames(B, mark)[0].caps,
+        [Descriptor::new(Tag::Yours, 1)]
+    );
     let back = pair.started(A);
     assert!(matches!(&back.inv.caps[0], Received::Object(o) if *o == object));
     pair.ret(A, back);
@@ -144,7 +163,11 @@ fn a_lent_handle_is_not_given_away_as_the_result_of_an_open() {
     let reply = [Cap::Import(alive)];
     pair.ret_caps(B, second, &reply);
     pair.run();
-    assert_eq!(pair.fault(A, call).code, Code::Internal, "no local code goes on the wire");
+    assert_eq!(
+        pair.fault(A, call).code,
+        Code::Internal,
+        "no local code goes on the wire"
+    );
     drop(object);
     pair.finish();
 }
@@ -165,7 +188,9 @@ fn lent_handles_stand_in_calls_and_opens_only() {
         &lent,
         &Default::default(),
     );
-    let violation = pair.inject(B, message(1, 0, &[&|buf| buf.extend(&tell)])).unwrap_err();
+    let violation = pair
+        .inject(B, message(1, 0, &[&|buf| buf.extend(&tell)]))
+        .unwrap_err();
     assert_eq!(violation.rule, "R3.1");
     pair.finish_broken();
 }
@@ -177,8 +202,15 @@ fn lent_handles_beyond_the_table_refuse_the_call() {
     setup.limits = setup.limits.with_table(2);
     let mut pair = Pair::with(&setup);
     let lent: Vec<Descriptor> = (1..=3).map(|k| Descriptor::new(Tag::Lent, k)).collect();
-    let frame = call_frame(helve_protocol::frame::CallKind::Call, 1, Target::ROOT, 0, &lent);
-    pair.inject(B, message(1, 0, &[&|buf| buf.extend(&frame)])).unwrap();
+    let frame = call_frame(
+        helve_protocol::frame::CallKind::Call,
+        1,
+        Target::ROOT,
+        0,
+        &lent,
+    );
+    pair.inject(B, message(1, 0, &[&|buf| buf.extend(&frame)]))
+        .unwrap();
     assert!(pair.nothing_runs(B));
     pair.transmit(B);
     assert_eq!(pair.frames(B, 0)[0].kind(), 5);

@@ -32,7 +32,11 @@ fn every_open_owes_one_release_whether_it_succeeds_or_fails() {
     pair.ret_handle(B, first, Cap::Given(object));
     pair.ret_err(B, second, Code::App, "no");
     pair.run();
-    assert_eq!(pair.session(B).sizes().opened, 2, "the failed one is a tombstone");
+    assert_eq!(
+        pair.session(B).sizes().opened,
+        2,
+        "the failed one is a tombstone"
+    );
     let mark = pair.mark(A);
     pair.drop_handle(A, good);
     pair.drop_handle(A, bad);
@@ -53,8 +57,15 @@ fn calls_on_an_open_that_failed_get_the_cause_those_that_were_held_and_those_tha
     pair.run();
     let running = pair.started(B);
     pair.ret_err(B, running, Code::Denied, "not you");
-    let frame = call_frame(helve_protocol::frame::CallKind::Call, 9, Target::open(1), 0, &[]);
-    pair.inject(B, message(5, 0, &[&|buf| buf.extend(&frame)])).unwrap();
+    let frame = call_frame(
+        helve_protocol::frame::CallKind::Call,
+        9,
+        Target::open(1),
+        0,
+        &[],
+    );
+    pair.inject(B, message(5, 0, &[&|buf| buf.extend(&frame)]))
+        .unwrap();
     let mark = pair.mark(B);
     pair.transmit(B);
     let codes: Vec<(u64, u64)> = pair
@@ -170,7 +181,10 @@ fn what_waits_on_an_open_that_is_cancelled_before_it_was_numbered_is_not_sent() 
     let root = pair.root(A);
     let first = pair.call(A, root, &[]);
     let open = pair.open(A, root, &[]);
-    let (on, with) = (pair.call(A, open, &[]), pair.call(A, root, &[Cap::Import(open)]));
+    let (on, with) = (
+        pair.call(A, open, &[]),
+        pair.call(A, root, &[Cap::Import(open)]),
+    );
     pair.session(A).cancel_open(open);
     let later = pair.session(A).call(&Pair::out(open, &[], 0), None);
     assert_eq!(later.unwrap_err().code, Code::Cancelled);
@@ -269,10 +283,17 @@ fn an_open_is_answered_only_when_its_outcome_is_settled() {
     let (running, object) = (pair.started(A), pair.object());
     pair.ret_handle(A, running, Cap::Given(object.clone()));
     pair.run();
-    let answers: Vec<_> = pair.frames(B, mark).into_iter().filter(|r| r.kind() == 4).collect();
+    let answers: Vec<_> = pair
+        .frames(B, mark)
+        .into_iter()
+        .filter(|r| r.kind() == 4)
+        .collect();
     assert_eq!(answers.len(), 1);
     assert!(answers[0].caps.is_empty());
-    assert_eq!(pair.session(A).identity(outer), Some(Settled::Own(object.key())));
+    assert_eq!(
+        pair.session(A).identity(outer),
+        Some(Settled::Own(object.key()))
+    );
     drop(object);
     pair.finish();
 }
@@ -303,7 +324,7 @@ fn the_result_of_an_open_must_be_a_descriptor_without_caps() {
     // R5.2, I3.4
     let mine = Descriptor::new(Tag::Mine, 1);
     let lent = Descriptor::new(Tag::Lent, 1);
-    let bad: [&dyn Fn(&mut Vec<u8>); 3] = [
+    let bad: [Writer<'_>; 3] = [
         &|buf| helve_protocol::frame::write_ret(buf, 1, &[0xc0], &[], &[]),
         &|buf| helve_protocol::frame::write_ret(buf, 1, &[4], &[mine], &[]),
         &|buf| helve_protocol::frame::write_ret_open(buf, 1, lent),
@@ -349,7 +370,10 @@ fn calls_on_ones_own_object_go_through_the_host_and_keep_their_order() {
     pair.transmit(B);
     pair.deliver(A, 9);
     pair.numbered(A, helve_protocol::frame::CallKind::Call, handle, 3);
-    assert!(pair.methods(A).iter().all(|m| *m == 1), "3 takes no short cut");
+    assert!(
+        pair.methods(A).iter().all(|m| *m == 1),
+        "3 takes no short cut"
+    );
     pair.run();
     assert_eq!(pair.methods(A), [1, 2, 3]);
     let running = pair.started(A);

@@ -5,7 +5,7 @@ mod harness;
 use harness::*;
 use helve_protocol::Code;
 use helve_protocol::frame::CallKind::{Call, Open, Tell};
-use helve_protocol::session::{Cap, CallKey};
+use helve_protocol::session::{CallKey, Cap};
 
 #[test]
 fn calls_of_every_kind_on_one_target_start_in_the_order_they_were_made() {
@@ -140,7 +140,11 @@ fn one_object_with_two_names_is_ordered_by_the_name_as_written() {
     pair.numbered(A, Call, k, 2);
     pair.run();
     let running = pair.started(B);
-    assert_eq!(pair.methods(B), [2], "the one on `-c` is held, the one on `k` is not");
+    assert_eq!(
+        pair.methods(B),
+        [2],
+        "the one on `-c` is held, the one on `k` is not"
+    );
     pair.ret_handle(B, running, Cap::Given(object));
     assert_eq!(pair.methods(B), [2, 1]);
     pair.finish();

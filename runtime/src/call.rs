@@ -122,7 +122,12 @@ impl<T, E> Call<T, E> {
         self
     }
 
+    #[inline]
     fn cancel(&mut self) {
+        // Dropped after it was done, as nearly every call is: nothing to move.
+        if !matches!(self.state, State::Spawned(_) | State::Sent { .. }) {
+            return;
+        }
         match std::mem::replace(&mut self.state, State::Done) {
             State::Spawned(task) => task.abort(),
             State::Sent { remote, key, .. } => remote.conn.with(|session| session.cancel(key)),
@@ -247,9 +252,9 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
                 else {
                     return None;
                 };
-                let (remote, decode) = (remote.clone(), *decode);
+                let result = decode(&remote.conn, answer);
                 self.state = State::Done;
-                Some(decode(&remote.conn, answer))
+                Some(result)
             }
             State::Spawned(handle) => {
                 let Poll::Ready(result) = Pin::new(handle).poll(task) else {

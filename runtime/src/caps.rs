@@ -21,6 +21,8 @@ use crate::node::ObjectRef;
 pub(crate) struct OutCaps {
     pub(crate) caps: Vec<Cap<ObjectRef>>,
     pub(crate) keep: Vec<Arc<RemoteRef>>,
+    /// Why a reference could not be sent: serde's errors carry only a text.
+    failed: Option<RpcError>,
 }
 
 /// The references of one frame that came; each is taken at most once, the rest is released with this.
@@ -28,6 +30,8 @@ pub(crate) struct InCaps {
     conn: Arc<Conn>,
     caps: Vec<Option<Received<ObjectRef>>>,
     lease: Option<Lease>,
+    /// Why a reference could not be taken.
+    failed: Option<RpcError>,
 }
 
 impl InCaps {
@@ -44,6 +48,7 @@ impl InCaps {
             conn: conn.clone(),
             caps: caps.into_iter().map(Some).collect(),
             lease,
+            failed: None,
         }))
     }
 }
@@ -109,8 +114,10 @@ pub(crate) fn encode<T: Serialize + ?Sized>(
         lend: false,
     };
     let (result, scope) = within(scope, || codec::encode_into(value, bytes));
-    if let Some(Scope::Out { out, .. }) = scope {
+    if let Some(Scope::Out { mut out, .. }) = scope {
+        let failed = out.failed.take();
         *caps = (!out.caps.is_empty()).then(|| Box::new(out));
+        return result.map_err(|error| failed.unwrap_or(error));
     }
     result
 }
@@ -140,8 +147,10 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(
         return codec::decode(bytes);
     };
     let (result, scope) = within(Scope::In(inside), || codec::decode(bytes));
-    if let Some(Scope::In(inside)) = scope {
+    if let Some(Scope::In(mut inside)) = scope {
+        let failed = inside.failed.take();
         *caps = Some(inside);
+        return result.map_err(|error| failed.unwrap_or(error));
     }
     result
 }
@@ -173,13 +182,22 @@ pub(crate) fn put<S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     let index = SCOPE.with(|here| match &mut *here.borrow_mut() {
         Some(Scope::Out { conn, out, lend }) => {
-            let cap = make(conn, *lend, out)?;
-            let index = u8::try_from(out.caps.len()).ok().filter(|i| *i < 255);
-            let index = index.ok_or_else(|| {
-                RpcError::Encode("over 255 handles in one message: send them in parts".into())
-            })?;
-            out.caps.push(cap);
-            Ok(index)
+            let made = match u8::try_from(out.caps.len()) {
+                Ok(index) if index < 255 => make(conn, *lend, out).map(|cap| (index, cap)),
+                _ => Err(RpcError::Encode(
+                    "over 255 handles in one message: send them in parts".into(),
+                )),
+            };
+            match made {
+                Ok((index, cap)) => {
+                    out.caps.push(cap);
+                    Ok(index)
+                }
+                Err(error) => {
+                    out.failed.get_or_insert_with(|| error.clone());
+                    Err(error)
+                }
+            }
         }
         _ => Err(RpcError::Encode(OUTSIDE.into())),
     });
@@ -213,6 +231,15 @@ pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Taken, 
         }
         _ => Err(D::Error::custom(OUTSIDE)),
     })
+}
+
+/// Keeps why a reference that was taken is not of use, for the error of the call.
+pub(crate) fn refuse(error: &RpcError) {
+    SCOPE.with(|here| {
+        if let Some(Scope::In(inside)) = &mut *here.borrow_mut() {
+            inside.failed.get_or_insert_with(|| error.clone());
+        }
+    });
 }
 
 /// rmp-serde's name for an ext.

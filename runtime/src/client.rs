@@ -286,6 +286,7 @@ impl Connection {
         Stats {
             exports: sizes.exports,
             imports: sizes.imports,
+            opened: sizes.opened,
             calls: sizes.calls + sizes.waiting,
             incoming: sizes.incoming,
             ..self.0.counters.read()

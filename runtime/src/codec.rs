@@ -30,7 +30,47 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, RpcErr
 
 /// One value out of bytes that the scan has passed: the scan bounds nesting and checks every claimed length.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, RpcError> {
-    rmp_serde::from_slice(bytes).map_err(|e| RpcError::Decode(e.to_string()))
+    rmp_serde::from_slice(bytes).map_err(|error| {
+        let name = std::any::type_name::<T>();
+        RpcError::Decode(format!("reading {}: {}", short(name), words(&error)))
+    })
+}
+
+/// What is wrong, without the words of the encoding.
+fn words(error: &rmp_serde::decode::Error) -> String {
+    use rmp::Marker;
+    use rmp_serde::decode::Error;
+    match error {
+        Error::TypeMismatch(marker) => {
+            let found = match marker {
+                Marker::Null => "nothing (nil)",
+                Marker::True | Marker::False => "a bool",
+                Marker::F32 | Marker::F64 => "a float",
+                Marker::FixStr(_) | Marker::Str8 | Marker::Str16 | Marker::Str32 => "a string",
+                Marker::Bin8 | Marker::Bin16 | Marker::Bin32 => "bytes",
+                Marker::FixArray(_) | Marker::Array16 | Marker::Array32 => "a list",
+                Marker::FixMap(_) | Marker::Map16 | Marker::Map32 => "a struct or map",
+                Marker::FixPos(_) | Marker::FixNeg(_) => "an integer",
+                Marker::U8 | Marker::U16 | Marker::U32 | Marker::U64 => "an integer",
+                Marker::I8 | Marker::I16 | Marker::I32 | Marker::I64 => "an integer",
+                _ => "a handle",
+            };
+            format!("{found} where something else is expected")
+        }
+        Error::OutOfRange => "a number that is out of range".to_owned(),
+        Error::LengthMismatch(_) => "a list of another length".to_owned(),
+        Error::InvalidMarkerRead(_) | Error::InvalidDataRead(_) => "it is cut short".to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// A type's name without the paths to it.
+fn short(name: &str) -> String {
+    let mut short = String::new();
+    for part in name.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_' && c != ':') {
+        short.push_str(part.rsplit("::").next().unwrap_or(part));
+    }
+    short
 }
 
 /// Runs `f` with an empty buffer of this thread. Within `f` another one may be asked for.

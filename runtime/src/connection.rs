@@ -77,6 +77,7 @@ impl Conn {
         conn
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, Core> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -238,15 +239,21 @@ impl Conn {
 }
 
 /// Unlocks; then wakes the tasks whose answer came, and drops the objects that nobody holds any more.
-fn tie(mut core: MutexGuard<'_, Core>) {
+#[inline]
+fn tie(core: MutexGuard<'_, Core>) {
     if core.session.has_loose_ends() {
-        let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
-        core.session.take_wakes(&mut wakes);
-        core.session.take_garbage(&mut garbage);
-        drop(core);
-        wakes.into_iter().for_each(Waker::wake);
-        drop(garbage);
+        tie_ends(core);
     }
+}
+
+#[inline(never)]
+fn tie_ends(mut core: MutexGuard<'_, Core>) {
+    let (mut wakes, mut garbage) = (Vec::new(), Vec::new());
+    core.session.take_wakes(&mut wakes);
+    core.session.take_garbage(&mut garbage);
+    drop(core);
+    wakes.into_iter().for_each(Waker::wake);
+    drop(garbage);
 }
 
 impl Core {

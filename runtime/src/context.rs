@@ -246,7 +246,7 @@ fn draw_chain() -> u64 {
     let mut z = state.unwrap_or_else(|_| std::hash::RandomState::new().build_hasher().finish());
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    ((z ^ (z >> 31)) % (ID_LIMIT - 1)) + 1
+    ((z ^ (z >> 31)) & (ID_LIMIT - 1)).max(1)
 }
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ pub(crate) struct Replies {
     pub(crate) done: Vec<(IncomingId, u32)>,
 }
 
+/// A value that does not go among the replies of a turn.
+type Apart = (Vec<u8>, Option<Box<OutCaps>>);
+
 thread_local! {
     /// Set while the connection task of this thread starts the calls of one batch.
     static TURN: RefCell<Option<(*const Conn, Replies)>> = const { RefCell::new(None) };
@@ -254,7 +257,7 @@ impl Answering {
         &self,
         value: &M::T,
         replies: &mut Replies,
-    ) -> Result<Option<(Vec<u8>, Option<Box<OutCaps>>)>, RpcError> {
+    ) -> Result<Option<Apart>, RpcError> {
         let start = replies.frames.len();
         frame::write_ret(
             &mut replies.frames,

@@ -22,6 +22,8 @@ use crate::transport::{Close, Link, LinkEnd};
 const MESSAGES_A_TURN: usize = 32;
 /// R16: silence after which the peer is pinged, and after which it is dead.
 const PING: Duration = Duration::from_secs(20);
+/// A peer that reads nothing for so long, while there is something for it, is gone.
+const STALL: Duration = Duration::from_secs(10);
 /// How long a Close may take, and the acks before it (S10).
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -44,6 +46,8 @@ pub(crate) struct Driver<L> {
     one_thread: bool,
     timer: Pin<Box<Sleep>>,
     heard_at: Instant,
+    /// Since when the link takes nothing, and how much it had taken by then.
+    stalled: Option<(Instant, u64)>,
     /// The clock, read once each time the task is polled.
     now: Instant,
     pinged: bool,
@@ -73,6 +77,7 @@ impl<L: Link> Driver<L> {
             one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
             heard_at: now,
+            stalled: None,
             now,
             pinged: false,
             phase: Phase::Open,
@@ -83,22 +88,32 @@ impl<L: Link> Driver<L> {
     fn take(&mut self, message: &Bytes) -> Result<(), Close> {
         let now = self.conn.time_at(self.now);
         let (conn, events) = (&self.conn, &mut self.events);
+        let meter = self.link.meter();
+        let (bytes_in, bytes_out) = (meter.bytes_in, meter.bytes_out);
         let taken = conn.with_task(|session| {
             session.set_now(now);
             let before = session.received();
             let result = session.receive(message);
             session.take_events(events);
-            result.map(|()| (session.must_ack_first(), session.received() - before))
+            // Under the lock: who sees the answer of a call sees it counted, too.
+            conn.counters.received(session.received() - before);
+            conn.counters.carried(bytes_in, bytes_out);
+            result.map(|()| session.must_ack_first())
         });
         match taken {
-            Ok((ack_first, frames)) => {
-                self.ack_first = ack_first && !self.events.is_empty();
-                self.conn.counters.received(frames);
+            Ok(ack_first) => {
+                self.ack_first |= ack_first && !self.events.is_empty();
                 Ok(())
             }
             Err(violation) => {
                 tracing::warn!(peer = ?self.conn.peer, %violation, "the peer broke the protocol");
-                Err(Close::new(Close::VIOLATION, violation.reason()))
+                // S2.3: a gap is the link's fault, not the peer's.
+                let code = if violation.rule == "S2.3" {
+                    Close::GAP
+                } else {
+                    Close::VIOLATION
+                };
+                Err(Close::new(code, violation.reason()))
             }
         }
     }
@@ -158,20 +173,22 @@ impl<L: Link> Driver<L> {
 
     fn poll_open(&mut self, task: &mut Context<'_>) -> Poll<End> {
         loop {
+            let mut full = false;
             if self.ack_first {
                 match self.send(task) {
                     Poll::Ready(Ok(())) => self.ack_first = false,
                     Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
-                    Poll::Pending => return self.poll_quiet(task),
+                    // Reading goes on: were both ends to wait for room here, neither would make any.
+                    Poll::Pending => full = true,
                 }
             }
-            if !self.events.is_empty() {
+            if !self.ack_first && !self.events.is_empty() {
                 self.work();
             }
             // Read until there is nothing more: what it caused goes out in one batch. After others were let run the
             // socket was just seen empty, and reading again would clear the buffer for nothing.
             let mut taken = 0;
-            while !(self.yielded && self.dry) && taken < MESSAGES_A_TURN && !self.ack_first {
+            while !(self.yielded && self.dry) && taken < MESSAGES_A_TURN {
                 match self.link.poll_recv(task) {
                     Poll::Ready(Ok(message)) => {
                         taken += 1;
@@ -190,23 +207,29 @@ impl<L: Link> Driver<L> {
                     }
                 }
             }
-            if self.ack_first {
+            if self.ack_first && !full {
                 continue;
             }
-            if self.yields() {
-                task.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            match self.send(task) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
-                Poll::Pending => return self.poll_quiet(task),
+            if !full {
+                if self.yields() {
+                    task.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                match self.send(task) {
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
+                    Poll::Pending => full = true,
+                }
             }
             if taken == MESSAGES_A_TURN {
                 // There may be more: let others run first.
                 task.waker().wake_by_ref();
                 return Poll::Pending;
             }
+            if full {
+                return self.poll_full(task);
+            }
+            self.stalled = None;
             self.conn
                 .counters
                 .carried(self.link.meter().bytes_in, self.link.meter().bytes_out);
@@ -231,11 +254,24 @@ impl<L: Link> Driver<L> {
         }
     }
 
-    /// The link takes nothing for now. Only liveness may act.
-    fn poll_quiet(&mut self, task: &mut Context<'_>) -> Poll<End> {
-        match self.poll_timer(None, task) {
+    /// The link takes nothing for now. Only liveness may act, and the bound on how long a peer may read nothing.
+    fn poll_full(&mut self, task: &mut Context<'_>) -> Poll<End> {
+        let bytes_out = self.link.meter().bytes_out;
+        let since = match self.stalled {
+            Some((since, at)) if at == bytes_out => since,
+            _ => self.now,
+        };
+        self.stalled = Some((since, bytes_out));
+        let until = since + STALL;
+        if self.now >= until {
+            return Poll::Ready(End::Link(LinkEnd::Lost {
+                kind: std::io::ErrorKind::TimedOut,
+                reason: "the peer has read nothing for 10 s".into(),
+            }));
+        }
+        match self.poll_timer(Some(until), task) {
             Poll::Ready(Err(end)) => Poll::Ready(End::Link(end)),
-            // A ping was queued; it goes with the next flush.
+            // A ping was queued, and goes with the next flush; or the time may be up.
             Poll::Ready(Ok(())) => {
                 task.waker().wake_by_ref();
                 Poll::Pending

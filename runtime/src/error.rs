@@ -51,8 +51,8 @@ pub enum RpcError {
     /// The host does not let this peer make this call.
     #[error("denied: {0}")]
     Denied(String),
-    /// A quota is used up. The method did not run; try again later.
-    #[error("a quota is used up, try again later: {0}")]
+    /// A limit is reached. The method did not run; it may when there is less, or later.
+    #[error("a limit is reached, the method did not run: {0}")]
     Exhausted(String),
     /// The payload does not fit the types: the two sides were built from different interfaces.
     #[error("could not decode, are both sides built from the same interface? {0}")]

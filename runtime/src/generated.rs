@@ -44,6 +44,11 @@ pub fn app_error<M: Fails>() -> Option<TypeRef> {
     M::E::app()
 }
 
+/// Of a lent `&[T]`, what a local call works on.
+pub fn to_vec<T: Clone>(values: &[T]) -> Vec<T> {
+    values.to_vec()
+}
+
 /// Calls a local object.
 pub fn call<M: Fails, D: ?Sized + Dispatch>(
     near: Near<D>,

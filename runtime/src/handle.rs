@@ -6,7 +6,7 @@ use std::sync::{Arc, Weak};
 use std::task::Poll;
 
 use futures::FutureExt;
-use futures::future::{BoxFuture, Shared};
+use futures::future::{BoxFuture, Shared, WeakShared};
 use helve_handles::ObjectKey;
 use helve_handles::lease::Lease;
 use helve_handles::schema::InterfaceDesc;
@@ -35,6 +35,7 @@ pub trait Dispatch: Send + Sync + 'static {
 
 /// A handle that will be known later: the result of a local call, or of an OPEN of the peer's.
 type Settling<D> = Shared<BoxFuture<'static, Result<Ref<D>, RpcError>>>;
+type WeakSettling<D> = WeakShared<BoxFuture<'static, Result<Ref<D>, RpcError>>>;
 
 /// A reference to an object, local or remote. Generated handles are newtypes of it.
 pub struct Ref<D: ?Sized> {
@@ -283,7 +284,10 @@ impl<D: ?Sized + Dispatch> Ref<D> {
 
     /// Reads a reference out of the frame being decoded.
     pub fn deserialize<'de, De: Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
-        Ref::from_taken(caps::take(deserializer)?).map_err(De::Error::custom)
+        Ref::from_taken(caps::take(deserializer)?).map_err(|error| {
+            caps::refuse(&error);
+            De::Error::custom(error)
+        })
     }
 
     fn from_taken(taken: Taken) -> Result<Self, RpcError> {
@@ -416,10 +420,10 @@ impl<D: ?Sized + Dispatch> Near<D> {
     }
 
     fn object(self) -> Result<Arc<D>, Result<Settling<D>, RpcError>> {
-        if let Target::Broken(error) = &self.0.target {
-            if let RpcError::Encode(_) = &**error {
-                return Err(Err(RpcError::clone(error)));
-            }
+        if let Target::Broken(error) = &self.0.target
+            && let RpcError::Encode(_) = &**error
+        {
+            return Err(Err(RpcError::clone(error)));
         }
         self.0.check().map_err(Err)?;
         match self.0.target {
@@ -615,7 +619,7 @@ enum WeakTarget<D: ?Sized + Dispatch> {
     Here(Weak<D>),
     Revocable(Weak<Guarded<D>>),
     There(Weak<RemoteRef>),
-    Pending(Option<futures::future::WeakShared<BoxFuture<'static, Result<Ref<D>, RpcError>>>>),
+    Pending(Option<WeakSettling<D>>),
     Broken(Arc<RpcError>),
 }
 

@@ -65,7 +65,94 @@ pub use error::{CallError, Ran, RpcError};
 pub use gate::Object;
 pub use handle::{Remote, Revoker, WeakHandle};
 pub use helve_handles::wire::Wire;
-pub use helve_macros::{Wire, interface};
+/// # Example
+/// ```
+/// use helve::prelude::*;
+///
+/// #[derive(Wire, Clone)]
+/// pub struct Line {
+///     pub sku: String,
+///     #[serde(default)]
+///     pub qty: u32,
+/// }
+///
+/// /// Recursive, generic, and with a handle inside.
+/// #[derive(Wire)]
+/// pub enum Node<T> {
+///     Leaf(T),
+///     Branch { kids: Vec<Node<T>>, watcher: Option<WatcherHandle> },
+/// }
+///
+/// #[interface]
+/// pub trait Watcher {
+///     async fn changed(&self);
+/// }
+/// ```
+pub use helve_macros::Wire;
+/// # Example
+/// ```
+/// use helve::prelude::*;
+///
+/// #[derive(Wire, Debug, thiserror::Error)]
+/// #[error("out of stock")]
+/// pub struct OutOfStock;
+///
+/// #[interface(id = "demo.Cart")]
+/// pub trait Cart {
+///     /// Adds some of an article and returns how many there are. Older callers do not send `qty`.
+///     async fn add(&mut self, sku: &str, #[default] qty: u32) -> Result<u32, OutOfStock>;
+///     /// Lent: the caller's handle is usable until the call ends.
+///     async fn show(&self, viewer: &ViewerHandle) -> u32;
+///     /// Given: it may be kept.
+///     async fn watch(&mut self, viewer: ViewerHandle);
+///     #[oneway]
+///     async fn note(&self, text: &str);
+///     #[detached]
+///     async fn close(&mut self, cx: &Cx) {
+///         println!("closed for {:?}", cx.peer());
+///     }
+///     #[name = "count"]
+///     async fn how_many(&self) -> u32;
+/// }
+///
+/// #[interface]
+/// pub trait Viewer {
+///     async fn changed(&self, count: u32);
+/// }
+///
+/// #[derive(Default)]
+/// struct MemCart(u32, Vec<ViewerHandle>);
+///
+/// impl Cart for MemCart {
+///     async fn add(&mut self, sku: &str, qty: u32) -> Result<u32, OutOfStock> {
+///         if sku == "tea" { self.0 += qty; Ok(self.0) } else { Err(OutOfStock) }
+///     }
+///     async fn show(&self, viewer: &ViewerHandle) -> u32 {
+///         let _ = viewer.changed(self.0).await;
+///         self.0
+///     }
+///     async fn watch(&mut self, viewer: ViewerHandle) {
+///         self.1.push(viewer);
+///     }
+///     async fn note(&self, text: &str) {
+///         println!("{text}");
+///     }
+///     async fn how_many(&self) -> u32 {
+///         self.0
+///     }
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), CallError<OutOfStock>> {
+/// let cart = CartHandle::new(MemCart::default());
+/// assert_eq!(cart.add("tea", 2).await?, 2);
+/// cart.note("gift wrap");
+/// assert_eq!(cart.how_many().await?, 2);
+/// cart.close().await?;
+/// # Ok(())
+/// # }
+/// ```
+pub use helve_macros::interface;
 pub use helve_protocol::Limits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};

@@ -280,6 +280,12 @@ impl Server {
         self.shared.node.len()
     }
 
+    /// The same server without its port: it counts the objects while [`run`](Server::run) has the server, and serves
+    /// links that came another way beside those of the port.
+    pub fn host(&self) -> Host {
+        Host(self.shared.clone())
+    }
+
     /// Takes clients until it is dropped.
     pub async fn run(self) {
         let handshakes = Arc::new(Semaphore::new(HANDSHAKES));

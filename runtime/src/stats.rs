@@ -39,6 +39,8 @@ pub struct Stats {
     pub exports: usize,
     /// Objects of the peer that this side holds.
     pub imports: usize,
+    /// Pipelined calls of the peer whose handle it has not released, the failed ones too.
+    pub opened: usize,
     /// Calls of this side that are open.
     pub calls: usize,
     /// Calls of the peer that are open here.

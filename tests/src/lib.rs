@@ -1,1 +1,7 @@
-//! (to come)
+//! What tests of the whole share: the harness that every session of a test goes through, an object with a method of
+//! each kind, and a client that breaks rules. Used by the tests beside it and by their second processes, by nobody else.
+#![forbid(unsafe_code)]
+
+pub mod harness;
+pub mod lab;
+pub mod raw;

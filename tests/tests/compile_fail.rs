@@ -13,7 +13,11 @@ fn the_macros_say_what_is_wrong_and_what_to_write() {
 #[test]
 fn rustc_points_at_what_the_user_wrote() {
     let compiler = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let version = std::process::Command::new(compiler).arg("--version").output().expect("rustc runs").stdout;
+    let version = std::process::Command::new(compiler)
+        .arg("--version")
+        .output()
+        .expect("rustc runs")
+        .stdout;
     let version = String::from_utf8_lossy(&version);
     if version.starts_with(RUSTC) {
         trybuild::TestCases::new().compile_fail("ui/rustc/*.rs");

@@ -19,9 +19,13 @@ use helve::Remote;
 async fn remote<H: Remote>(root: &H) -> H {
     let (near, far) = helve::transport::memory::pair();
     let root = root.clone();
-    let host = helve::Server::builder().root(move |_| std::future::ready(Ok(root.clone()))).host();
+    let host = helve::Server::builder()
+        .root(move |_| std::future::ready(Ok(root.clone())))
+        .host();
     tokio::spawn(async move { host.serve_link(far).await });
-    helve::connect_over::<H>(near).await.expect("a link over memory connects")
+    helve::connect_over::<H>(near)
+        .await
+        .expect("a link over memory connects")
 }
 
 /// Runs `test` with a handle to `root` here and with one to it over a connection.
@@ -32,5 +36,7 @@ async fn both<H: Remote, F: Future<Output = ()>>(root: H, test: impl Fn(H) -> F)
 }
 
 async fn limited<F: Future>(test: F) -> F::Output {
-    tokio::time::timeout(Duration::from_secs(10), test).await.expect("the test did not end")
+    tokio::time::timeout(Duration::from_secs(10), test)
+        .await
+        .expect("the test did not end")
 }

@@ -6,6 +6,16 @@ use std::process::{Command, ExitCode, Stdio};
 
 use crate::{Problems, cargo, layout, rules};
 
+/// What `cargo xtask test` runs: the workspace, and the model test with its seeded bugs, each of which must be caught.
+const RUNS: &[&[&str]] = &[
+    &["--workspace"],
+    &[
+        "--package=helve-protocol",
+        "--features=mutations",
+        "--test=model",
+    ],
+];
+
 /// How many tests passed and failed.
 #[derive(Debug, Default, PartialEq)]
 struct Count {
@@ -22,17 +32,18 @@ pub(crate) fn run(root: &Path, extra: &[&str]) -> ExitCode {
     ] {
         failed_checks += report(name, &problems);
     }
-    let mut cargo = Command::new(cargo());
-    let which = if extra.is_empty() {
-        &["--workspace"]
-    } else {
-        extra
-    };
-    cargo
-        .args(["test", "--no-fail-fast"])
-        .args(which)
-        .current_dir(root);
-    let count = count_tests(&mut cargo);
+    let runs: &[&[&str]] = if extra.is_empty() { RUNS } else { &[extra] };
+    let mut count = Count::default();
+    for which in runs {
+        let mut cargo = Command::new(cargo());
+        cargo
+            .args(["test", "--no-fail-fast"])
+            .args(*which)
+            .current_dir(root);
+        let one = count_tests(&mut cargo);
+        count.passed += one.passed;
+        count.failed += one.failed;
+    }
     println!(
         "{} passed, {} failed",
         count.passed,

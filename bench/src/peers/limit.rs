@@ -1,33 +1,24 @@
-//! The limit: what a careful hand makes of tokio-tungstenite when calls are all it must do. One small binary message a
-//! call, an 8 KiB read buffer, everything that is ready written before one flush. No handles, no types, no acks, no errors.
-//!
-//! A request is 12 bytes: an id and two u32, as the arguments of `add`. A reply is the sum, 4 bytes, in the order of the
-//! requests. The id's highest bit asks for no reply. Higher layers can only add to this.
+//! The limit: calls by independent callers over the hand-made echo, as lean as they get on tokio-tungstenite. Each caller is a task that knows
+//! its own call alone, as in a program: it leaves a request with the task that owns the socket and sleeps until its reply
+//! comes. That task hands out every reply that is there, writes every request that is there, and flushes once.
 
-use std::net::{Ipv4Addr, SocketAddr};
-use std::pin::Pin;
-use std::sync::Arc;
-use std::task::Poll;
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
 
-use futures_util::{SinkExt, Stream, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
-use tokio_tungstenite::tungstenite::{Bytes as Payload, Error, Message};
-use tokio_tungstenite::{WebSocketStream, accept_async_with_config, client_async_with_config};
+use futures_util::SinkExt;
+use tokio::sync::oneshot;
+use tokio::task::JoinSet;
+use tokio_tungstenite::tungstenite::Message;
 
+use super::echo::{self, CHAIN, ONEWAY, Socket};
 use super::{Client, Measured, Peer};
 use crate::cases::Work;
-use crate::meter::{Bytes, Counters, Metered};
+use crate::meter::{Bytes, Counters};
 
-/// Asks for no reply.
-pub(super) const ONEWAY: u32 = 1 << 31;
-
-/// A sender of one-way messages flushes after so many.
-const FLUSH: u64 = 1024;
-
-/// Calls in a chain.
-pub(super) const CHAIN: u64 = 8;
+/// One-way senders wait while so many requests are queued.
+const QUEUED: usize = 4096;
 
 /// The peer's name as a type.
 pub(crate) struct Limit;
@@ -36,100 +27,132 @@ impl Peer for Limit {
     type Client = LimitClient;
 
     async fn serve() -> Measured<SocketAddr> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-        let address = listener.local_addr()?;
-        tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                tokio::spawn(async move {
-                    if let Err(error) = echo(stream).await {
-                        eprintln!("limit's server: {error}");
-                    }
-                });
-            }
-        });
-        Ok(address)
+        echo::serve().await
     }
 
     async fn connect(server: SocketAddr) -> Measured<LimitClient> {
-        let stream = TcpStream::connect(server).await?;
-        stream.set_nodelay(true)?;
-        let (stream, counters) = Metered::new(stream);
-        let (socket, _) =
-            client_async_with_config(format!("ws://{server}/"), stream, Some(config())).await?;
-        Ok(LimitClient { socket, counters })
+        let (socket, counters) = echo::connect(server).await?;
+        let caller = Caller::default();
+        tokio::spawn(own(socket, caller.clone()));
+        Ok(LimitClient { caller, counters })
     }
 }
 
-fn config() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(8 * 1024)
+/// What callers and the task that owns the socket share.
+#[derive(Default)]
+struct Queue {
+    requests: VecDeque<Message>,
+    /// Who waits, in the order of the requests, which is the order of the replies.
+    waiting: VecDeque<(u32, oneshot::Sender<Message>)>,
+    next_id: u32,
+    sleeper: Option<Waker>,
 }
 
-/// Serves one connection: every request that is there is answered before one flush.
-async fn echo(stream: TcpStream) -> Result<(), Error> {
-    stream.set_nodelay(true)?;
-    let mut socket = accept_async_with_config(stream, Some(config())).await?;
-    while let Some(message) = ended(socket.next().await)? {
-        let mut next = Some(message);
-        while let Some(message) = next {
-            if let Some(reply) = answer(&message) {
-                socket.feed(reply).await?;
+#[derive(Clone, Default)]
+struct Caller(Arc<Mutex<Queue>>);
+
+impl Caller {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn send(&self, flags: u16, reply: Option<oneshot::Sender<Message>>) -> usize {
+        let mut queue = self.lock();
+        let id = queue.next_id;
+        queue.next_id = id.wrapping_add(1);
+        queue.requests.push_back(echo::request(id, flags));
+        queue.waiting.extend(reply.map(|reply| (id, reply)));
+        let (queued, sleeper) = (queue.requests.len(), queue.sleeper.take());
+        drop(queue);
+        if let Some(sleeper) = sleeper {
+            sleeper.wake();
+        }
+        queued
+    }
+
+    async fn call(&self) -> Measured<()> {
+        let (reply, receive) = oneshot::channel();
+        self.send(0, Some(reply));
+        receive.await?;
+        Ok(())
+    }
+
+    fn hand_out(&self, reply: Message) -> Measured<()> {
+        let id = echo::reply_to(&reply)?;
+        match self.lock().waiting.pop_front() {
+            Some((expected, waiting)) if expected == id => {
+                // A caller that has gone does not want its reply.
+                let _ = waiting.send(reply);
+                Ok(())
             }
-            next = ready(&mut socket).await?;
+            _ => Err(format!("a reply out of order: {id}").into()),
+        }
+    }
+}
+
+/// Owns the socket. When it ends, so do all who wait.
+async fn own(mut socket: Socket, caller: Caller) {
+    if let Err(error) = carry(&mut socket, &caller).await {
+        eprintln!("limit's client: {error}");
+        caller.lock().waiting.clear();
+    }
+}
+
+/// Hands out every reply that is there, sends every request that is there, flushes once, sleeps.
+async fn carry(socket: &mut Socket, caller: &Caller) -> Measured<()> {
+    loop {
+        while let Some(reply) = echo::ready(socket).await? {
+            caller.hand_out(reply)?;
+        }
+        let requests = std::mem::take(&mut caller.lock().requests);
+        let idle = requests.is_empty();
+        for request in requests {
+            socket.feed(request).await?;
         }
         socket.flush().await?;
-    }
-    Ok(())
-}
-
-fn answer(request: &Message) -> Option<Message> {
-    let Message::Binary(bytes) = request else {
-        return None;
-    };
-    let [id, a, b] = fields(bytes)?;
-    (id & ONEWAY == 0)
-        .then(|| Message::Binary(Payload::copy_from_slice(&a.wrapping_add(b).to_le_bytes())))
-}
-
-fn fields(bytes: &[u8]) -> Option<[u32; 3]> {
-    let (fields, rest) = bytes.as_chunks::<4>();
-    match (fields, rest) {
-        ([id, a, b], []) => Some([id, a, b].map(|field| u32::from_le_bytes(*field))),
-        _ => None,
+        if idle {
+            sleep(caller).await;
+        }
     }
 }
 
-/// The next message if one is there now; does not wait.
-pub(super) async fn ready<S: AsyncRead + AsyncWrite + Unpin>(
-    socket: &mut WebSocketStream<S>,
-) -> Result<Option<Message>, Error> {
-    let next = std::future::poll_fn(|cx| match Pin::new(&mut *socket).poll_next(cx) {
-        Poll::Ready(next) => Poll::Ready(next),
-        Poll::Pending => Poll::Ready(None),
-    });
-    ended(next.await)
-}
-
-/// A connection that just went away is no error: the other end of the process ended first.
-fn ended(next: Option<Result<Message, Error>>) -> Result<Option<Message>, Error> {
-    match next {
-        None | Some(Err(Error::ConnectionClosed | Error::Protocol(_))) => Ok(None),
-        Some(Ok(Message::Close(_))) => Ok(None),
-        Some(other) => other.map(Some),
-    }
+/// Until woken: by the socket, which the last read has asked to do so, or by a caller.
+async fn sleep(caller: &Caller) {
+    let mut slept = false;
+    std::future::poll_fn(|cx| {
+        let mut queue = caller.lock();
+        if slept || !queue.requests.is_empty() {
+            return Poll::Ready(());
+        }
+        slept = true;
+        queue.sleeper = Some(cx.waker().clone());
+        Poll::Pending
+    })
+    .await;
 }
 
 /// The client's end.
 pub(crate) struct LimitClient {
-    pub(super) socket: WebSocketStream<Metered<TcpStream>>,
-    pub(super) counters: Arc<Counters>,
+    caller: Caller,
+    counters: Arc<Counters>,
 }
 
 impl Client for LimitClient {
     async fn work(&mut self, work: Work, count: u64) -> Measured<()> {
         match work {
-            Work::Calls { in_flight } => self.calls(count, in_flight as u64).await,
-            Work::Chains => self.calls(count * CHAIN, 1).await,
-            Work::Oneway => self.oneway(count).await,
+            Work::Calls { in_flight: 1 } => self.calls(count).await,
+            Work::Calls { in_flight } => self.calls_of(in_flight as u64, count).await,
+            Work::Chains => self.calls(count * CHAIN).await,
+            Work::Oneway => {
+                for _ in 0..count {
+                    if self.caller.send(ONEWAY, None) > QUEUED {
+                        while !self.caller.lock().requests.is_empty() {
+                            tokio::task::yield_now().await;
+                        }
+                    }
+                }
+                self.calls(1).await
+            }
             Work::Idle => Ok(()),
         }
     }
@@ -140,62 +163,31 @@ impl Client for LimitClient {
 }
 
 impl LimitClient {
-    /// Keeps `in_flight` requests out: each reply makes room for the next request, and a turn's requests share a flush.
-    async fn calls(&mut self, count: u64, in_flight: u64) -> Measured<()> {
-        let mut sent = 0;
-        while sent < count.min(in_flight) {
-            self.socket.feed(request(sent, 0)).await?;
-            sent += 1;
-        }
-        self.socket.flush().await?;
-        let mut received = 0;
-        while received < count {
-            let mut next = ended(self.socket.next().await)?;
-            if next.is_none() {
-                return Err("the server went away".into());
-            }
-            while let Some(reply) = next {
-                check(&reply)?;
-                received += 1;
-                if sent < count {
-                    self.socket.feed(request(sent, 0)).await?;
-                    sent += 1;
-                }
-                next = if received < count {
-                    ready(&mut self.socket).await?
-                } else {
-                    None
-                };
-            }
-            self.socket.flush().await?;
+    async fn calls(&self, count: u64) -> Measured<()> {
+        for _ in 0..count {
+            self.caller.call().await?;
         }
         Ok(())
     }
 
-    /// Sends without replies, then makes one call: its reply says that all before it were handled.
-    async fn oneway(&mut self, count: u64) -> Measured<()> {
-        for sent in 0..count {
-            self.socket.feed(request(sent, ONEWAY)).await?;
-            if sent % FLUSH == FLUSH - 1 {
-                self.socket.flush().await?;
-            }
+    /// As many tasks as calls in flight, each making its share one after the other.
+    async fn calls_of(&self, callers: u64, count: u64) -> Measured<()> {
+        let mut tasks = JoinSet::new();
+        for task in 0..callers {
+            let caller = self.caller.clone();
+            let share = count / callers + u64::from(task < count % callers);
+            tasks.spawn(async move {
+                for _ in 0..share {
+                    if let Err(error) = caller.call().await {
+                        return Err(error.to_string());
+                    }
+                }
+                Ok(())
+            });
         }
-        self.calls(1, 1).await
-    }
-}
-
-pub(super) fn request(id: u64, flags: u32) -> Message {
-    let id = (id as u32 & !ONEWAY) | flags;
-    let mut bytes = [0; 12];
-    for (field, value) in bytes.as_chunks_mut::<4>().0.iter_mut().zip([id, 2, 3]) {
-        *field = value.to_le_bytes();
-    }
-    Message::Binary(Payload::copy_from_slice(&bytes))
-}
-
-pub(super) fn check(reply: &Message) -> Measured<()> {
-    match reply {
-        Message::Binary(sum) if **sum == 5u32.to_le_bytes() => Ok(()),
-        other => Err(format!("2 + 3 came back as {other:?}").into()),
+        while let Some(done) = tasks.join_next().await {
+            done??;
+        }
+        Ok(())
     }
 }

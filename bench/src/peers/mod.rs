@@ -6,7 +6,9 @@ use std::net::SocketAddr;
 use crate::cases::Work;
 use crate::meter::Bytes;
 
-pub(crate) mod callers;
+pub(crate) mod bare;
+mod echo;
+pub(crate) mod helve;
 pub(crate) mod limit;
 
 /// An outcome of a measurement; an error ends the run.
@@ -16,18 +18,20 @@ pub(crate) type Measured<T> = Result<T, Box<dyn Error>>;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum PeerName {
     Limit,
-    Callers,
+    Loop,
+    Helve,
 }
 
 impl PeerName {
-    pub(crate) const ALL: &[PeerName] = &[PeerName::Limit, PeerName::Callers];
+    pub(crate) const ALL: &[PeerName] = &[PeerName::Limit, PeerName::Loop, PeerName::Helve];
     /// Measured unless others are asked for.
-    pub(crate) const DEFAULT: &[PeerName] = &[PeerName::Limit];
+    pub(crate) const DEFAULT: &[PeerName] = &[PeerName::Limit, PeerName::Helve];
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             PeerName::Limit => "limit",
-            PeerName::Callers => "callers",
+            PeerName::Loop => "loop",
+            PeerName::Helve => "helve",
         }
     }
 }

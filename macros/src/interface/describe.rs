@@ -19,9 +19,19 @@ pub(super) fn interface(interface: &Interface) -> TokenStream {
 }
 
 fn method(interface: &Interface, method: &Method) -> TokenStream {
-    let Method { wire_name, docs, cfgs, exclusive, oneway, detached, .. } = method;
+    let Method {
+        wire_name,
+        docs,
+        cfgs,
+        exclusive,
+        oneway,
+        detached,
+        ..
+    } = method;
     let (id, marker) = (interface.method_id(method), interface.result_marker(method));
-    let arguments = method.sent().map(|parameter| argument(interface, method, parameter));
+    let arguments = method
+        .sent()
+        .map(|parameter| argument(interface, method, parameter));
     quote! {
         #cfgs
         ::helve::__rt::MethodDesc {

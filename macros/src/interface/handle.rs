@@ -8,7 +8,13 @@ use super::model::{Interface, Method, Parameter, Pass};
 use super::{describe, quiet};
 
 pub(super) fn expand(interface: &Interface) -> TokenStream {
-    let Interface { vis, name, generics, cfgs, .. } = interface;
+    let Interface {
+        vis,
+        name,
+        generics,
+        cfgs,
+        ..
+    } = interface;
     let (handle, object, quiet) = (interface.handle(), interface.object(), quiet());
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let declared = &interface.generics_with_defaults.params;
@@ -16,9 +22,17 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
         "A handle to an object with the interface [`{name}`], here or at a peer. Cloning it makes another handle to the \
          same object; two handles are equal when they lead to the same one."
     );
-    let new_docs = format!("A handle to a new object. `{handle}::of` shares one between interfaces.");
-    let fresh = if interface.is_exclusive() { quote!(new) } else { quote!(free) };
-    let methods = interface.methods.iter().map(|method| stub(interface, method));
+    let new_docs =
+        format!("A handle to a new object. `{handle}::of` shares one between interfaces.");
+    let fresh = if interface.is_exclusive() {
+        quote!(new)
+    } else {
+        quote!(free)
+    };
+    let methods = interface
+        .methods
+        .iter()
+        .map(|method| stub(interface, method));
     let from = (!interface.is_generic()).then(|| {
         quote! {
             #cfgs
@@ -56,18 +70,26 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
 }
 
 fn stub(interface: &Interface, method: &Method) -> TokenStream {
-    let Method { name, shown, cfgs, .. } = method;
+    let Method {
+        name, shown, cfgs, ..
+    } = method;
     let vis = &interface.vis;
-    let (id, erased, result) = (interface.method_id(method), method.erased(), interface.result_marker(method));
+    let (id, erased, result) = (
+        interface.method_id(method),
+        method.erased(),
+        interface.result_marker(method),
+    );
     let count = method.sent().count() as u32;
-    let parameters = method.sent().map(|Parameter { name, ty, .. }| quote!(#name: #ty));
+    let parameters = method
+        .sent()
+        .map(|Parameter { name, ty, .. }| quote!(#name: #ty));
     let names = method.sent().map(|parameter| &parameter.name);
     let owned = method.sent().filter_map(|parameter| {
         let name = &parameter.name;
         match &parameter.pass {
             Pass::Str | Pass::Bytes => Some(quote!(let #name = ::helve::__rt::ToOwned::to_owned(#name);)),
             Pass::Slice(ty) => {
-                Some(quote_spanned!(ty.span()=> let #name = <[#ty] as ::helve::__rt::ToOwned>::to_owned(#name);))
+                Some(quote_spanned!(ty.span()=> let #name = ::helve::__rt::to_vec::<#ty>(#name);))
             }
             Pass::Lent(ty) => Some(quote_spanned!(ty.span()=> let #name = <#ty as ::helve::__rt::Clone>::clone(#name);)),
             Pass::Value { .. } | Pass::Cx => None,
@@ -93,7 +115,11 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
             Pass::Value { .. } | Pass::Cx => quote!(__helve_args.value::<#marker>(&#name);),
         }
     });
-    let put = if count == 0 { quote!(|_| {}) } else { quote!(|__helve_args| { #(#put)* }) };
+    let put = if count == 0 {
+        quote!(|_| {})
+    } else {
+        quote!(|__helve_args| { #(#put)* })
+    };
     let run = quote!(move |__helve_object| __helve_object.#erased(#(#names),*));
     let (returns, here, there) = if method.oneway {
         (
@@ -130,7 +156,9 @@ fn delegation(interface: &Interface) -> TokenStream {
     let (handle, object, quiet) = (interface.handle(), interface.object(), quiet());
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let mut with_lifetime = generics.clone();
-    with_lifetime.params.insert(0, syn::parse_quote!('__helve_de));
+    with_lifetime
+        .params
+        .insert(0, syn::parse_quote!('__helve_de));
     let with_lifetime = with_lifetime.split_for_impl().0;
     let descriptor = describe::interface(interface);
     let head = quote! { #cfgs #quiet #[automatically_derived] };

@@ -1,4 +1,4 @@
-//! `#[interface]`. [`model`] is what is known of the trait, [`parse`] reads it and says what is wrong, and the rest
+//! `#[interface]`. [`model`] is what is known of the trait, [`parse`] and [`passing`] read it and say what is wrong, and the rest
 //! writes: [`object`] the erased object and its dispatch, [`handle`] the handle, [`describe`] the descriptor.
 
 mod describe;
@@ -6,6 +6,7 @@ mod handle;
 mod model;
 mod object;
 mod parse;
+mod passing;
 
 use proc_macro2::TokenStream;
 use quote::{quote, quote_spanned};
@@ -30,22 +31,26 @@ pub(crate) fn expand(arguments: TokenStream, item: TokenStream) -> TokenStream {
     let the_trait = &interface.rewritten;
     let name = &interface.name;
     let cfgs = &interface.cfgs;
-    // On a line of its own so that it has the user's span in messages about it.
     let not_implemented = format!("`{{Self}}` does not implement the interface `{name}`");
     let on_unimplemented = quote_spanned! {name.span()=>
         #cfgs
         #[diagnostic::on_unimplemented(message = #not_implemented, label = "neither an object of this interface nor its handle")]
     };
-    let ids = interface.ids();
-    let object = object::expand(&interface);
-    let handle = handle::expand(&interface);
-    let cfgs_of_trait_are_its_own = quote!(#on_unimplemented #the_trait);
+    // No handle can be made of a trait with lifetimes: whatever stood here would be a second error.
+    let makes_handle = interface.generics.lifetimes().next().is_none();
+    let rest = makes_handle.then(|| {
+        let (ids, object, handle) = (
+            interface.ids(),
+            object::expand(&interface),
+            handle::expand(&interface),
+        );
+        quote!(#ids #object #handle)
+    });
     quote! {
         #errors
-        #cfgs_of_trait_are_its_own
-        #ids
-        #object
-        #handle
+        #on_unimplemented
+        #the_trait
+        #rest
     }
 }
 

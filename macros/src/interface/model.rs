@@ -1,7 +1,7 @@
 //! What `#[interface]` knows of a trait, and the names that the generated items share.
 
 use proc_macro2::TokenStream;
-use quote::{format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Generics, Ident, ItemTrait, Type, Visibility};
 
@@ -68,7 +68,7 @@ pub(super) enum Output {
     Unit,
     Value(Type),
     /// `Result<T, E>`, both in sight.
-    Result(Type, Type),
+    Result(Box<[Type; 2]>),
     /// A type whose last word is `Result`, with other arguments: seen through by `Outcome`.
     Alias(Type),
 }
@@ -128,11 +128,15 @@ impl Interface {
 
     fn marker_at(&self, method: &Method, index: u8) -> TokenStream {
         let (markers, at) = (self.markers(), method.index);
-        let arguments = self.generics.params.iter().map(|parameter| match parameter {
-            syn::GenericParam::Type(parameter) => &parameter.ident,
-            syn::GenericParam::Const(parameter) => &parameter.ident,
-            syn::GenericParam::Lifetime(parameter) => &parameter.lifetime.ident,
-        });
+        let arguments = self
+            .generics
+            .params
+            .iter()
+            .map(|parameter| match parameter {
+                syn::GenericParam::Type(parameter) => &parameter.ident,
+                syn::GenericParam::Const(parameter) => &parameter.ident,
+                syn::GenericParam::Lifetime(parameter) => &parameter.lifetime.ident,
+            });
         quote!(#markers<#at, #index, #(#arguments),*>)
     }
 
@@ -151,7 +155,10 @@ impl Interface {
         });
         let check = quote_spanned!(name.span()=> ::helve::__rt::assert_unique(&[#(#each),*]));
         let parameters = self.generics.params.iter();
-        let held = self.generics.type_params().map(|parameter| &parameter.ident);
+        let held = self
+            .generics
+            .type_params()
+            .map(|parameter| &parameter.ident);
         let where_clause = &self.generics.where_clause;
         let typed = self.methods.iter().map(|method| self.typed(method));
         quote! {
@@ -209,12 +216,14 @@ impl Method {
 
     /// Its name in the erased trait.
     pub(super) fn erased(&self) -> Ident {
-        format_ident!("__helve_{}", self.name)
+        format_ident!("__helve_run_{}", self.name)
     }
 
     /// The parameters that are sent.
     pub(super) fn sent(&self) -> impl Iterator<Item = &Parameter> {
-        self.parameters.iter().filter(|parameter| !matches!(parameter.pass, Pass::Cx))
+        self.parameters
+            .iter()
+            .filter(|parameter| !matches!(parameter.pass, Pass::Cx))
     }
 }
 
@@ -223,7 +232,8 @@ impl Output {
     pub(super) fn value(&self) -> TokenStream {
         match self {
             Output::Unit => quote!(()),
-            Output::Value(ty) | Output::Result(ty, _) => quote!(#ty),
+            Output::Value(ty) => quote!(#ty),
+            Output::Result(types) => types[0].to_token_stream(),
             Output::Alias(ty) => quote_spanned!(ty.span()=> <#ty as ::helve::__rt::Outcome>::Ok),
         }
     }
@@ -232,7 +242,10 @@ impl Output {
     pub(super) fn failure(&self) -> TokenStream {
         match self {
             Output::Unit | Output::Value(_) => quote!(::helve::__rt::RpcError),
-            Output::Result(_, error) => quote_spanned!(error.span()=> ::helve::__rt::CallError<#error>),
+            Output::Result(types) => {
+                let error = &types[1];
+                quote_spanned!(error.span()=> ::helve::__rt::CallError<#error>)
+            }
             Output::Alias(ty) => quote_spanned!(ty.span()=> <#ty as ::helve::__rt::Outcome>::Err),
         }
     }
@@ -241,7 +254,9 @@ impl Output {
     pub(super) fn settle(&self, returned: TokenStream) -> TokenStream {
         match self {
             Output::Unit | Output::Value(_) => quote!(::helve::__rt::Ok(#returned)),
-            Output::Result(..) => quote!(::helve::__rt::Result::map_err(#returned, ::helve::__rt::CallError::App)),
+            Output::Result(..) => {
+                quote!(::helve::__rt::Result::map_err(#returned, ::helve::__rt::CallError::App))
+            }
             Output::Alias(_) => quote!(::helve::__rt::Outcome::flatten(#returned)),
         }
     }

@@ -10,18 +10,32 @@ use super::model::{Interface, Method, Parameter, Pass};
 use super::quiet;
 
 pub(super) fn expand(interface: &Interface) -> TokenStream {
-    let Interface { vis, name, generics, cfgs, .. } = interface;
+    let Interface {
+        vis,
+        name,
+        generics,
+        cfgs,
+        ..
+    } = interface;
     let (object, quiet) = (interface.object(), quiet());
     let (impl_generics, type_generics, where_clause) = generics.split_for_impl();
     let mut with_object = generics.clone();
-    with_object.params.push(parse_quote!(__HelveT: #name #type_generics));
+    with_object
+        .params
+        .push(parse_quote!(__HelveT: #name #type_generics));
     let with_object = with_object.split_for_impl().0;
     let signatures = interface.methods.iter().map(|method| {
         let (cfgs, signature) = (&method.cfgs, signature(method, false));
         quote!(#cfgs #signature;)
     });
-    let local = interface.methods.iter().map(|method| local(interface, method));
-    let arms = interface.methods.iter().map(|method| arm(interface, method));
+    let local = interface
+        .methods
+        .iter()
+        .map(|method| local(interface, method));
+    let arms = interface
+        .methods
+        .iter()
+        .map(|method| arm(interface, method));
     let handle = interface.handle();
     quote! {
         #cfgs
@@ -83,8 +97,16 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
     let the_trait = &interface.name;
     let type_generics = interface.generics.split_for_impl().1;
     let (enter, binding, object) = match method.exclusive {
-        true => (quote!(write), quote!(mut __helve_object), quote!(&mut __helve_object)),
-        false => (quote!(read), quote!(__helve_object), quote!(&__helve_object)),
+        true => (
+            quote!(write),
+            quote!(mut __helve_object),
+            quote!(&mut __helve_object),
+        ),
+        false => (
+            quote!(read),
+            quote!(__helve_object),
+            quote!(&__helve_object),
+        ),
     };
     let arguments = method.parameters.iter().map(|parameter| {
         let name = &parameter.name;
@@ -138,8 +160,16 @@ fn local(interface: &Interface, method: &Method) -> TokenStream {
 }
 
 fn arm(interface: &Interface, method: &Method) -> TokenStream {
-    let (cfgs, id, marker) = (&method.cfgs, interface.method_id(method), interface.result_marker(method));
-    let serve = if method.detached { format_ident!("serve_detached") } else { format_ident!("serve") };
+    let (cfgs, id, marker) = (
+        &method.cfgs,
+        interface.method_id(method),
+        interface.result_marker(method),
+    );
+    let serve = if method.detached {
+        format_ident!("serve_detached")
+    } else {
+        format_ident!("serve")
+    };
     let arguments = method.sent().map(|parameter| {
         let (name, marker) = (&parameter.name, interface.marker(method, parameter.index));
         let take = match parameter.pass {
@@ -148,7 +178,8 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
             Pass::Slice(_) => quote!(slice::<#marker>()),
             Pass::Value { default: true } => {
                 let ty = &parameter.ty;
-                let default = quote_spanned!(ty.span()=> <#ty as ::helve::__rt::Default>::default);
+                let default =
+                    quote_spanned!(ty.span()=> || <#ty as ::helve::__rt::Default>::default());
                 quote!(take_or::<#marker>(#default))
             }
             _ => quote!(take::<#marker>()),

@@ -6,12 +6,13 @@ use syn::ext::IdentExt;
 use syn::parse::Parser;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, LitStr, Pat, PatType, Receiver, ReceiverKind, ReturnType,
-    Signature, TraitItem, TraitItemFn, Type, parse_quote,
+    Attribute, FnArg, GenericParam, Generics, Ident, ItemTrait, LitStr, Receiver, ReceiverKind,
+    ReturnType, Signature, TraitItem, TraitItemFn, Type, parse_quote,
 };
 
-use super::model::{Interface, Method, Output, Parameter, Pass};
-use crate::attributes::{Errors, Inside, without_defaults, carried, docs, is_word, last_word, plain, type_arguments};
+use super::model::{Interface, Method};
+use super::passing::{check_oneway, output, parameters, reserved};
+use crate::attributes::{Errors, carried, docs, without_defaults};
 
 /// What the macro reads itself and takes off a method.
 const OWN: [&str; 3] = ["oneway", "detached", "name"];
@@ -20,7 +21,11 @@ const SHOWN: [&str; 6] = ["doc", "deprecated", "allow", "warn", "deny", "forbid"
 
 impl Interface {
     /// Reads a trait. Methods that are wrong are left out of `methods`, not out of the trait.
-    pub(super) fn read(arguments: TokenStream, mut item: ItemTrait, errors: &mut Errors) -> Interface {
+    pub(super) fn read(
+        arguments: TokenStream,
+        mut item: ItemTrait,
+        errors: &mut Errors,
+    ) -> Interface {
         let id = id(arguments, &item.ident, errors);
         check_trait(&item, errors);
         let mut methods = Vec::new();
@@ -30,20 +35,31 @@ impl Interface {
                     methods.extend(Method::read(index, method, errors));
                     rewrite(method);
                 }
-                TraitItem::Const(item) => errors.at(item, "an interface has only methods: an object cannot send a constant"),
-                TraitItem::Type(item) => {
-                    errors.at(item, "an interface has only methods: put the type among the parameters of the trait")
-                }
+                TraitItem::Const(item) => errors.at(
+                    item,
+                    "an interface has only methods: an object cannot send a constant",
+                ),
+                TraitItem::Type(item) => errors.at(
+                    item,
+                    "an interface has only methods: put the type among the parameters of the trait",
+                ),
                 item => errors.at(item, "an interface has only methods"),
             }
         }
-        check_names(&methods, errors);
+        let methods = with_own_ids(methods, &id, errors);
         item.supertraits.push(parse_quote!(::helve::__rt::Send));
         item.supertraits.push(parse_quote!(::helve::__rt::Sync));
         item.supertraits.push(parse_quote!('static));
         item.colon_token.get_or_insert_default();
-        let generics_with_defaults = item.generics.clone();
-        let mut generics = item.generics.clone();
+        let mut generics_with_defaults = item.generics.clone();
+        for parameter in generics_with_defaults.type_params_mut() {
+            // Without any bound it surely lacks `Wire`: that is said once, where it is used, and this not at all.
+            if parameter.bounds.is_empty() {
+                parameter.colon_token.get_or_insert_default();
+                parameter.bounds.push(parse_quote!('static));
+            }
+        }
+        let mut generics = generics_with_defaults.clone();
         without_defaults(&mut generics);
         Interface {
             vis: item.vis.clone(),
@@ -77,43 +93,83 @@ fn id(arguments: TokenStream, name: &Ident, errors: &mut Errors) -> String {
         return id.value();
     }
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let in_crate = variable("CARGO_CRATE_NAME").or_else(|| variable("CARGO_PKG_NAME")).unwrap_or_else(|| "crate".to_owned());
+    let in_crate = variable("CARGO_CRATE_NAME")
+        .or_else(|| variable("CARGO_PKG_NAME"))
+        .unwrap_or_else(|| "crate".to_owned());
     format!("{}.{}", in_crate.replace('-', "_"), name.unraw())
 }
 
 fn check_wire_name(name: &LitStr, errors: &mut Errors) {
     let value = name.value();
-    if value.is_empty() || value.len() > 128 || value.chars().any(|c| c == '/' || c.is_whitespace() || c.is_control()) {
-        errors.at(name, "a name on the wire has 1 to 128 bytes, none of them a space or `/`");
+    if value.is_empty()
+        || value.len() > 128
+        || value
+            .chars()
+            .any(|c| c == '/' || c.is_whitespace() || c.is_control())
+    {
+        errors.at(
+            name,
+            "a name on the wire has 1 to 128 bytes, none of them a space or `/`",
+        );
     }
 }
 
 fn check_trait(item: &ItemTrait, errors: &mut Errors) {
     if let Some(token) = &item.unsafety {
-        errors.at(token, "an interface cannot be unsafe: a peer cannot promise anything");
+        errors.at(
+            token,
+            "an interface cannot be unsafe: a peer cannot promise anything",
+        );
     }
     if item.ident == "Handle" {
-        errors.at(&item.ident, "an interface may not be called `Handle`: call it after what it is");
+        errors.at(
+            &item.ident,
+            "an interface may not be called `Handle`: call it after what it is",
+        );
     }
     for parameter in &item.generics.params {
         if let GenericParam::Lifetime(lifetime) = parameter {
-            errors.at(lifetime, "an interface has no lifetime parameters: its objects are `'static`");
+            errors.at(
+                lifetime,
+                "an interface has no lifetime parameters: its objects are `'static`",
+            );
         }
     }
 }
 
-/// The traits of `helve` are not in scope here, so the checks go by what is written.
-fn check_names(methods: &[Method], errors: &mut Errors) {
-    for (at, method) in methods.iter().enumerate() {
-        let same = |earlier: &&Method| earlier.wire_name == method.wire_name && earlier.cfgs.is_empty() && method.cfgs.is_empty();
-        if let Some(earlier) = methods[..at].iter().find(same) {
-            let message = format!(
-                "`{}` and `{}` have the same name on the wire: give one another, #[name = \"..\"]",
-                earlier.name, method.name
-            );
-            errors.at(&method.name, message);
-        }
+/// The methods less those that have the id of an earlier one. Methods under `cfg` may be alternatives: those are left to
+/// the assertion that is compiled along.
+fn with_own_ids(methods: Vec<Method>, interface: &str, errors: &mut Errors) -> Vec<Method> {
+    let mut own: Vec<Method> = Vec::new();
+    for method in methods {
+        let id = |method: &Method| wire_id(interface, &method.wire_name);
+        let same = |earlier: &&Method| {
+            id(earlier) == id(&method) && earlier.cfgs.is_empty() && method.cfgs.is_empty()
+        };
+        let Some(earlier) = own.iter().find(same) else {
+            own.push(method);
+            continue;
+        };
+        let what = if earlier.wire_name == method.wire_name {
+            "name on the wire"
+        } else {
+            "32-bit id"
+        };
+        let message = format!(
+            "two methods of this interface have the same {what}, `{}` and this one: give one another wire name, `#[name = \"..\"]`",
+            earlier.name
+        );
+        errors.at(&method.name, message);
     }
+    own
+}
+
+/// As `method_id` of helve-handles: FNV-1a.
+fn wire_id(interface: &str, method: &str) -> u32 {
+    let bytes = interface.bytes().chain([b'/']).chain(method.bytes());
+    bytes.fold(0x811c_9dc5, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    })
 }
 
 impl Method {
@@ -146,8 +202,17 @@ impl Method {
                 at(attribute, "`#[default]` goes on an argument".to_owned());
             }
         }
-        if name == "new" || name == "of" {
-            at(name, format!("`{name}` is the handle's own: give the method another name, and `#[name = \"{name}\"]` to keep it on the wire"));
+        // `new` and `of` make handles. A call of `into(&self)` would find `Into::into(self)`, which every type has.
+        if ["new", "of", "into", "try_into"]
+            .iter()
+            .any(|taken| name == taken)
+        {
+            at(
+                name,
+                format!(
+                    "`{name}` is the handle's own: give the method another name, and `#[name = \"{name}\"]` to keep it on the wire"
+                ),
+            );
         }
         let exclusive = check_signature(signature, &mut at);
         let parameters = parameters(signature, &mut at);
@@ -174,7 +239,8 @@ impl Method {
     }
 }
 
-type Report<'a> = dyn FnMut(&dyn ToTokens, String) + 'a;
+/// Where problems go.
+pub(super) type Report<'a> = dyn FnMut(&dyn ToTokens, String) + 'a;
 
 /// `#[name = "put"]`.
 fn named(attribute: &Attribute) -> Result<String, String> {
@@ -185,7 +251,9 @@ fn named(attribute: &Attribute) -> Result<String, String> {
     check_wire_name(&name, &mut errors);
     match errors.into_tokens().is_empty() {
         true => Ok(name.value()),
-        false => Err("a name on the wire has 1 to 128 bytes, none of them a space or `/`".to_owned()),
+        false => {
+            Err("a name on the wire has 1 to 128 bytes, none of them a space or `/`".to_owned())
+        }
     }
 }
 
@@ -193,35 +261,55 @@ fn named(attribute: &Attribute) -> Result<String, String> {
 fn check_signature(signature: &Signature, at: &mut Report<'_>) -> bool {
     let name = &signature.ident;
     if signature.asyncness.is_none() {
-        let streams = matches!(&signature.output, ReturnType::Type(_, ty) if last_word(ty).is_some_and(|word| word.ident == "Streaming"));
-        if streams {
-            at(&signature.output, "a method that returns `Streaming<T>`: streams arrive in a later version of helve".to_owned());
-        } else {
-            at(name, format!("write `async fn {name}`; only a method that returns `Streaming<T>` may do without"));
+        // A stream is refused as a result, below.
+        let streams =
+            matches!(&signature.output, ReturnType::Type(_, ty) if reserved(ty).is_some());
+        if !streams {
+            at(
+                name,
+                format!(
+                    "write `async fn {name}`; only a method that returns `Streaming<T>` may do without"
+                ),
+            );
         }
     }
     if let Some(token) = &signature.constness {
-        at(token, "a method that waits for a peer cannot be `const`".to_owned());
+        at(
+            token,
+            "a method that waits for a peer cannot be `const`".to_owned(),
+        );
     }
     match &signature.safety {
         syn::Safety::Default => {}
-        safety => at(safety, "a method of an interface is neither `unsafe` nor `safe`".to_owned()),
+        safety => at(
+            safety,
+            "a method of an interface is neither `unsafe` nor `safe`".to_owned(),
+        ),
     }
     if let Some(token) = &signature.abi {
         at(token, "a method of an interface has no ABI".to_owned());
     }
     if let Some(token) = &signature.variadic {
-        at(token, "a method of an interface has a fixed number of arguments".to_owned());
+        at(
+            token,
+            "a method of an interface has a fixed number of arguments".to_owned(),
+        );
     }
     check_generics(&signature.generics, at);
     match signature.receiver() {
-        Some(Receiver { kind: ReceiverKind::Reference(_, None, mutable), .. }) => mutable.is_some(),
+        Some(Receiver {
+            kind: ReceiverKind::Reference(_, None, mutable),
+            ..
+        }) => mutable.is_some(),
         Some(receiver) => {
             at(receiver, "a method takes `&self` or `&mut self`".to_owned());
             false
         }
         None => {
-            at(name, format!("a method is called on an object: write `async fn {name}(&self, ..)`"));
+            at(
+                name,
+                format!("a method is called on an object: write `async fn {name}(&self, ..)`"),
+            );
             false
         }
     }
@@ -243,183 +331,25 @@ fn check_generics(generics: &Generics, at: &mut Report<'_>) {
         }
     }
     if let Some(clause) = &generics.where_clause {
-        at(clause, "a method has no `where`: put it on the trait".to_owned());
-    }
-}
-
-fn parameters(signature: &Signature, at: &mut Report<'_>) -> Vec<Parameter> {
-    let mut parameters: Vec<Parameter> = Vec::new();
-    let mut sent = 0;
-    let mut first_default = None;
-    for input in &signature.inputs {
-        let FnArg::Typed(typed) = input else { continue };
-        let Some(name) = parameter_name(typed, at) else { continue };
-        let default = default(typed, at);
-        let Some(pass) = pass(&typed.ty, default, at) else { continue };
-        match &pass {
-            Pass::Cx if parameters.iter().any(|earlier| matches!(earlier.pass, Pass::Cx)) => {
-                at(typed, "one `cx` is enough".to_owned());
-            }
-            Pass::Cx => {}
-            Pass::Value { default: true } => first_default = Some(name.clone()),
-            _ => {
-                if let Some(first) = &first_default {
-                    let message = format!("`{first}` has a `#[default]`, so all after it need one: an older caller sends fewer arguments");
-                    at(typed, message);
-                }
-            }
-        }
-        let index = sent;
-        sent += usize::from(!matches!(pass, Pass::Cx));
-        parameters.push(Parameter { name, ty: (*typed.ty).clone(), pass, index });
-    }
-    if sent > 200 {
-        at(&signature.ident, "a method takes at most 200 arguments: put them into a struct".to_owned());
-    }
-    parameters
-}
-
-fn parameter_name(typed: &PatType, at: &mut Report<'_>) -> Option<Ident> {
-    match &*typed.pat {
-        Pat::Ident(pattern) if pattern.by_ref.is_none() && pattern.subpat.is_none() => Some(pattern.ident.clone()),
-        pattern => {
-            at(pattern, "an argument has a name: it is part of the interface".to_owned());
-            None
-        }
-    }
-}
-
-fn default(typed: &PatType, at: &mut Report<'_>) -> bool {
-    let mut default = false;
-    for attribute in &typed.attrs {
-        if attribute.path().is_ident("default") {
-            if attribute.meta.require_path_only().is_err() {
-                at(attribute, "`#[default]` takes no options: a missing argument is `Default::default()`".to_owned());
-            }
-            default = true;
-        } else if attribute.path().is_ident("cfg") || attribute.path().is_ident("cfg_attr") {
-            at(attribute, "an argument cannot depend on `cfg`: both ends need the same".to_owned());
-        }
-    }
-    default
-}
-
-/// How a parameter is passed, by its form.
-fn pass(ty: &Type, default: bool, at: &mut Report<'_>) -> Option<Pass> {
-    let Type::Reference(reference) = plain(ty) else {
-        if last_word(ty).is_some_and(|word| word.ident == "Cx" && word.arguments.is_none()) {
-            at(ty, "the context is borrowed: write `cx: &Cx`".to_owned());
-            return None;
-        }
-        return check_inside(ty, at).then_some(Pass::Value { default });
-    };
-    let inner = plain(&reference.elem);
-    if reference.mutability.is_some() {
-        at(ty, "`&mut` arguments arrive with shared values, which this version does not have yet: take it by value and return it".to_owned());
-        return None;
-    }
-    if let Some(lifetime) = &reference.lifetime {
-        at(lifetime, "a method has no lifetimes: what it borrows ends with the call".to_owned());
-        return None;
-    }
-    let pass = match inner {
-        Type::Slice(slice) if is_word(&slice.elem, "u8") => Pass::Bytes,
-        Type::Slice(slice) => Pass::Slice((*slice.elem).clone()),
-        inner if is_word(inner, "str") => Pass::Str,
-        inner if last_word(inner).is_some_and(|word| word.ident == "Cx" && word.arguments.is_none()) => Pass::Cx,
-        Type::TraitObject(_) => {
-            at(ty, "an object is passed by its handle: write `&..Handle`".to_owned());
-            return None;
-        }
-        inner => Pass::Lent(inner.clone()),
-    };
-    if default {
-        at(ty, "`#[default]` goes on an owned argument".to_owned());
-    }
-    let inside = match &pass {
-        Pass::Slice(ty) | Pass::Lent(ty) => check_inside(ty, at),
-        _ => true,
-    };
-    (inside && !default).then_some(pass)
-}
-
-/// What no value has inside.
-fn check_inside(ty: &Type, at: &mut Report<'_>) -> bool {
-    let inside = Inside::of(ty);
-    if let Some(impl_trait) = inside.impl_trait {
-        at(impl_trait, "a method cannot be generic over types: put the parameter on the trait, or take a handle".to_owned());
-    } else if let Some(reference) = inside.reference {
-        at(reference, "a reference inside an argument cannot be sent: own what is inside, or borrow the whole".to_owned());
-    } else if let Some(lifetime) = inside.lifetime {
-        at(lifetime, "a value that is sent has no lifetime: own what is inside".to_owned());
-    } else if let Some(path) = inside.self_type {
-        at(path, "`Self` is the object, which stays where it is: name the handle instead".to_owned());
-    } else {
-        return true;
-    }
-    false
-}
-
-fn output(output: &ReturnType, at: &mut Report<'_>) -> Output {
-    let ReturnType::Type(_, ty) = output else { return Output::Unit };
-    let inside = Inside::of(ty);
-    if let Some(reference) = inside.reference {
-        let owned = match plain(&reference.elem) {
-            inner if is_word(inner, "str") => "String".to_owned(),
-            Type::Slice(slice) => format!("Vec<{}>", printed(&slice.elem)),
-            inner => printed(inner),
-        };
-        at(reference, format!("a result is owned: return `{owned}`, or a handle to something that lives"));
-        return Output::Unit;
-    }
-    if let Some(impl_trait) = inside.impl_trait {
-        at(impl_trait, "a result has a type with a name; of an object return the handle".to_owned());
-        return Output::Unit;
-    }
-    if !check_inside(ty, at) {
-        return Output::Unit;
-    }
-    if let Type::Tuple(tuple) = plain(ty) {
-        if tuple.elems.is_empty() {
-            return Output::Unit;
-        }
-    }
-    match last_word(ty) {
-        Some(word) if word.ident == "Result" => match type_arguments(word)[..] {
-            [value, error] => Output::Result(value.clone(), error.clone()),
-            _ => Output::Alias((**ty).clone()),
-        },
-        _ => Output::Value((**ty).clone()),
-    }
-}
-
-/// A type as the user would write it.
-fn printed(ty: &Type) -> String {
-    let mut text = String::new();
-    for token in ty.to_token_stream() {
-        text.push_str(&token.to_string());
-    }
-    text
-}
-
-fn check_oneway(signature: &Signature, parameters: &[Parameter], output: &Output, at: &mut Report<'_>) {
-    const NO_END: &str = "a one-way call has no answer and no end: nothing to return, nothing to lend until";
-    if let (ReturnType::Type(_, ty), false) = (&signature.output, matches!(output, Output::Unit)) {
-        at(ty, NO_END.to_owned());
-    }
-    for parameter in parameters {
-        if matches!(parameter.pass, Pass::Slice(_) | Pass::Lent(_)) {
-            at(&parameter.ty, NO_END.to_owned());
-        }
+        at(
+            clause,
+            "a method has no `where`: put it on the trait".to_owned(),
+        );
     }
 }
 
 /// `async fn f(..) -> R` becomes `fn f(..) -> impl Future<Output = R> + Send`; attributes of ours go.
 fn rewrite(method: &mut TraitItemFn) {
-    method.attrs.retain(|attribute| !OWN.iter().any(|own| attribute.path().is_ident(own)));
+    method.attrs.retain(|attribute| {
+        !OWN.iter()
+            .chain(&["default"])
+            .any(|own| attribute.path().is_ident(own))
+    });
     for input in &mut method.sig.inputs {
         if let FnArg::Typed(typed) = input {
-            typed.attrs.retain(|attribute| !attribute.path().is_ident("default"));
+            typed
+                .attrs
+                .retain(|attribute| !attribute.path().is_ident("default"));
         }
     }
     let is_async = method.sig.asyncness.take().is_some();
@@ -438,7 +368,12 @@ fn rewrite(method: &mut TraitItemFn) {
     if let Some(body) = &mut method.default {
         let statements = std::mem::take(&mut body.stmts);
         let span = body.span();
-        body.stmts = vec![syn::Stmt::Expr(syn::parse_quote_spanned!(span=> async move { #(#statements)* }), None)];
-        method.attrs.push(parse_quote!(#[allow(clippy::manual_async_fn)]));
+        body.stmts = vec![syn::Stmt::Expr(
+            syn::parse_quote_spanned!(span=> async move { #(#statements)* }),
+            None,
+        )];
+        method
+            .attrs
+            .push(parse_quote!(#[allow(clippy::manual_async_fn)]));
     }
 }

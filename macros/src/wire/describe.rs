@@ -6,7 +6,7 @@ use syn::spanned::Spanned;
 
 use super::mirror::without_self;
 use super::model::{Body, Field, Fields, Model, Style, Variant};
-use crate::attributes::without_defaults;
+use crate::attributes::{is_std, without_defaults};
 
 pub(super) fn expand(model: &Model) -> TokenStream {
     let ty = model.ty();
@@ -14,13 +14,23 @@ pub(super) fn expand(model: &Model) -> TokenStream {
     let describe = describe(model);
     let walks = model.serde.proxy.is_none() && !model.opaque;
     let markers = walks.then(|| markers(model));
-    let lend = walk(model, walks, |marker, field| quote!(::helve::__rt::lend::<#marker>(#field, lease);), quote!(()));
+    let lend = walk(
+        model,
+        walks,
+        |marker, field| quote!(::helve::__rt::lend::<#marker>(#field, lease);),
+        quote!(()),
+    );
     let lent = walk(
         model,
         walks,
         |marker, field| quote!(if ::helve::__rt::lent::<#marker>(#field) { return true; }),
         quote!(false),
     );
+    let plain = is_plain(model).then(|| {
+        quote!(
+            const PLAIN: bool = true;
+        )
+    });
     quote! {
         #markers
         #[automatically_derived]
@@ -28,6 +38,7 @@ pub(super) fn expand(model: &Model) -> TokenStream {
             fn describe() -> ::helve::__rt::TypeDesc {
                 #describe
             }
+            #plain
             #[allow(unused_variables)]
             fn __lend(&mut self, lease: &::helve::__rt::Lease) {
                 #lend
@@ -39,13 +50,27 @@ pub(super) fn expand(model: &Model) -> TokenStream {
     }
 }
 
+/// Whether no handle can be inside, by the words of its fields. Asking the fields' types instead would send a recursive
+/// type round in circles.
+fn is_plain(model: &Model) -> bool {
+    model.serde.proxy.is_none()
+        && !model.has_serde
+        && model
+            .fields()
+            .filter(|field| !field.serde.skip)
+            .all(|field| !field.serde.with && is_std(&field.ty))
+}
+
 /// One marker for each field, so that a missing `Wire` is one error of ours at the field.
 fn markers(model: &Model) -> TokenStream {
     let (impl_generics, _, where_clause) = model.generics.split_for_impl();
     let mut generics = model.generics.clone();
     without_defaults(&mut generics);
     let parameters = generics.params.iter();
-    let held = model.generics.type_params().map(|parameter| &parameter.ident);
+    let held = model
+        .generics
+        .type_params()
+        .map(|parameter| &parameter.ident);
     let typed = model.fields().filter(|field| field.is_walked()).map(|field| {
         let (marker, ty) = (model.marker(field), &field.ty);
         let ty = without_self(ty, &model.ty());
@@ -67,16 +92,25 @@ fn describe(model: &Model) -> TokenStream {
     let name = &model.wire_name;
     match &model.body {
         Body::Struct(fields) => {
-            let sent: Vec<_> = fields.fields.iter().filter(|field| !field.serde.skip).collect();
+            let sent: Vec<_> = fields
+                .fields
+                .iter()
+                .filter(|field| !field.serde.skip)
+                .collect();
             match (fields.style, &sent[..]) {
                 (Style::Unit, _) => quote!(::helve::__rt::TypeDesc::Unit),
-                (_, [inner]) if model.serde.transparent || (fields.style == Style::Unnamed && fields.fields.len() == 1) => {
+                (_, [inner])
+                    if model.serde.transparent
+                        || (fields.style == Style::Unnamed && fields.fields.len() == 1) =>
+                {
                     let inner = type_ref(model, inner);
                     quote!(::helve::__rt::TypeDesc::Same(#inner))
                 }
                 (Style::Unnamed, items) => {
                     let items = items.iter().map(|item| type_ref(model, item));
-                    quote!(::helve::__rt::TypeDesc::Tuple(::helve::__rt::vec![#(#items),*]))
+                    quote!(::helve::__rt::TypeDesc::Tuple(
+                        ::helve::__rt::vec![#(#items),*]
+                    ))
                 }
                 (Style::Named, fields) => {
                     let fields = fields.iter().map(|field| field_desc(model, field));
@@ -93,7 +127,10 @@ fn describe(model: &Model) -> TokenStream {
                 (Some(tag), None) => quote!(Internal(#tag)),
                 _ => quote!(External),
             };
-            let variants = variants.iter().filter(|variant| !variant.skip).map(|each| variant(model, each));
+            let variants = variants
+                .iter()
+                .filter(|variant| !variant.skip)
+                .map(|each| variant(model, each));
             quote! {
                 ::helve::__rt::TypeDesc::Enum {
                     name: #name,
@@ -112,13 +149,23 @@ fn variant(model: &Model, variant: &Variant) -> TokenStream {
         // What its own code writes is one value.
         _ if variant.with => quote!(Newtype),
         (Style::Unit, _) => quote!(Unit),
+        // serde writes a newtype whose field is skipped as a unit.
+        (Style::Unnamed, 1) if fields.iter().all(|field| field.serde.skip) => quote!(Unit),
         (Style::Unnamed, 1) => quote!(Newtype),
         (Style::Unnamed, _) => quote!(Tuple),
         (Style::Named, _) => quote!(Struct),
     };
     let fields = match variant.with {
-        true => vec![quote!(::helve::__rt::FieldDesc { name: "", ty: ::helve::__rt::TypeRef::OPAQUE, flags: 0 })],
-        false => fields.iter().filter(|field| !field.serde.skip).map(|field| field_desc(model, field)).collect(),
+        true => vec![quote!(::helve::__rt::FieldDesc {
+            name: "",
+            ty: ::helve::__rt::TypeRef::OPAQUE,
+            flags: 0
+        })],
+        false => fields
+            .iter()
+            .filter(|field| !field.serde.skip)
+            .map(|field| field_desc(model, field))
+            .collect(),
     };
     quote! {
         ::helve::__rt::VariantDesc {
@@ -148,7 +195,12 @@ fn type_ref(model: &Model, field: &Field) -> TokenStream {
 }
 
 /// Runs `step` for each field that is `Wire`, then yields `end`.
-fn walk(model: &Model, walks: bool, step: impl Fn(TokenStream, TokenStream) -> TokenStream, end: TokenStream) -> TokenStream {
+fn walk(
+    model: &Model,
+    walks: bool,
+    step: impl Fn(TokenStream, TokenStream) -> TokenStream,
+    end: TokenStream,
+) -> TokenStream {
     if !walks {
         return end;
     }

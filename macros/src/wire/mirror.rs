@@ -43,16 +43,24 @@ pub(super) fn expand(input: &DeriveInput, model: &Model) -> TokenStream {
 /// The type again, with serde's attributes and no others.
 fn mirror(input: &DeriveInput, model: &Model, ty: &TokenStream) -> DeriveInput {
     let mut mirror = input.clone();
-    let serde_only = |attributes: &mut Vec<Attribute>| attributes.retain(|attribute| attribute.path().is_ident("serde"));
+    let serde_only = |attributes: &mut Vec<Attribute>| {
+        attributes.retain(|attribute| attribute.path().is_ident("serde"))
+    };
     serde_only(&mut mirror.attrs);
     mirror.attrs.iter_mut().for_each(name_default);
     match &mut mirror.data {
-        Data::Struct(data) => data.fields.iter_mut().for_each(|field| serde_only(&mut field.attrs)),
+        Data::Struct(data) => data
+            .fields
+            .iter_mut()
+            .for_each(|field| serde_only(&mut field.attrs)),
         Data::Enum(data) => {
             for variant in &mut data.variants {
                 serde_only(&mut variant.attrs);
                 variant.discriminant = None;
-                variant.fields.iter_mut().for_each(|field| serde_only(&mut field.attrs));
+                variant
+                    .fields
+                    .iter_mut()
+                    .for_each(|field| serde_only(&mut field.attrs));
             }
         }
         Data::Union(_) => {}
@@ -75,8 +83,13 @@ fn mirror(input: &DeriveInput, model: &Model, ty: &TokenStream) -> DeriveInput {
         let name = syn::ext::IdentExt::unraw(&input.ident).to_string();
         mirror.attrs.push(parse_quote!(#[serde(rename = #name)]));
     }
-    mirror.attrs.insert(0, parse_quote!(#[derive(::helve::__rt::serde::Serialize, ::helve::__rt::serde::Deserialize)]));
-    mirror.attrs.push(parse_quote!(#[serde(remote = #remote, crate = #CRATE)]));
+    mirror.attrs.insert(
+        0,
+        parse_quote!(#[derive(::helve::__rt::serde::Serialize, ::helve::__rt::serde::Deserialize)]),
+    );
+    mirror
+        .attrs
+        .push(parse_quote!(#[serde(remote = #remote, crate = #CRATE)]));
     mirror.ident = quote::format_ident!("__HelveMirror");
     mirror.vis = syn::Visibility::Inherited;
     mirror
@@ -84,10 +97,14 @@ fn mirror(input: &DeriveInput, model: &Model, ty: &TokenStream) -> DeriveInput {
 
 /// `#[serde(default)]` of a type asks for the `Default` of the mirror; with a path it does not.
 fn name_default(attribute: &mut Attribute) {
-    let syn::Meta::List(list) = &mut attribute.meta else { return };
+    let syn::Meta::List(list) = &mut attribute.meta else {
+        return;
+    };
     let parser = syn::punctuated::Punctuated::<syn::Meta, syn::Token![,]>::parse_terminated;
     // What does not parse is serde's to report.
-    let Ok(mut metas) = list.parse_args_with(parser) else { return };
+    let Ok(mut metas) = list.parse_args_with(parser) else {
+        return;
+    };
     for meta in &mut metas {
         if matches!(meta, syn::Meta::Path(path) if path.is_ident("default")) {
             *meta = parse_quote!(default = "::helve::__rt::Default::default");
@@ -118,6 +135,10 @@ impl VisitMut for NameSelf<'_> {
 
 /// Impls without a body, for a type that was refused: the refusal is then the only error.
 pub(super) fn stub(input: &DeriveInput) -> TokenStream {
+    if input.generics.lifetimes().next().is_some() {
+        // A type with a lifetime can be no `Wire`, whatever stands here.
+        return TokenStream::new();
+    }
     let name = &input.ident;
     let (impl_generics, type_generics, where_clause) = input.generics.split_for_impl();
     let mut with_lifetime = input.generics.clone();

@@ -77,42 +77,67 @@ impl Model {
         let serde = Container::read(&input.attrs, errors);
         let (has_serde, opaque) = of_type(&input.attrs, errors);
         for lifetime in input.generics.lifetimes() {
-            errors.at(lifetime, "a value that is sent has no lifetime: own what is inside");
+            errors.at(
+                lifetime,
+                "a value that is sent has no lifetime: own what is inside",
+            );
         }
         let mut index = 0;
         let body = match &input.data {
-            Data::Struct(data) => {
-                Body::Struct(Fields::read(&data.fields, serde.rename_all, serde.default, &mut index, errors))
-            }
+            Data::Struct(data) => Body::Struct(Fields::read(
+                &data.fields,
+                serde.rename_all,
+                serde.default,
+                &mut index,
+                errors,
+            )),
             Data::Enum(data) => {
                 let variants = data.variants.iter().map(|variant| {
                     let part = Part::read(&variant.attrs, errors);
                     let rule = part.rename_all.or(serde.rename_all_fields);
                     let name = variant.ident.unraw().to_string();
-                    let wire_name = part.rename.unwrap_or_else(|| serde.rename_all.map_or(name.clone(), |case| case.variant(&name)));
+                    let wire_name = part.rename.unwrap_or_else(|| {
+                        serde
+                            .rename_all
+                            .map_or(name.clone(), |case| case.variant(&name))
+                    });
                     let mut fields = Fields::read(&variant.fields, rule, false, &mut index, errors);
                     // Then nothing is asked of them.
                     fields.fields.iter_mut().for_each(|field| {
                         field.serde.skip |= part.skip;
                         field.serde.with |= part.with;
                     });
-                    let in_buffer = serde.untagged || part.untagged || (serde.tag.is_some() && serde.content.is_none());
+                    let in_buffer = serde.untagged
+                        || part.untagged
+                        || (serde.tag.is_some() && serde.content.is_none());
                     if in_buffer {
                         check::buffered(&fields, errors);
                     }
-                    Variant { name: variant.ident.clone(), wire_name, skip: part.skip, with: part.with, fields }
+                    Variant {
+                        name: variant.ident.clone(),
+                        wire_name,
+                        skip: part.skip,
+                        with: part.with,
+                        fields,
+                    }
                 });
                 Body::Enum(variants.collect())
             }
             Data::Union(data) => {
-                errors.at(data.union_token, "a union cannot be sent: nothing says which field it holds");
+                errors.at(
+                    data.union_token,
+                    "a union cannot be sent: nothing says which field it holds",
+                );
                 return None;
             }
         };
         let mut model = Model {
             name: input.ident.clone(),
             generics: input.generics.clone(),
-            wire_name: serde.rename.clone().unwrap_or_else(|| input.ident.unraw().to_string()),
+            wire_name: serde
+                .rename
+                .clone()
+                .unwrap_or_else(|| input.ident.unraw().to_string()),
             serde,
             has_serde,
             opaque,
@@ -120,7 +145,10 @@ impl Model {
         };
         // Then the fields need not be `Wire`.
         if model.serde.proxy.is_none() && !opaque {
-            model.fields().filter(|field| field.is_walked()).for_each(|field| check::field(field, errors));
+            model
+                .fields()
+                .filter(|field| field.is_walked())
+                .for_each(|field| check::field(field, errors));
         }
         model.add_bounds();
         Some(model)
@@ -140,8 +168,35 @@ impl Model {
         if self.generics.params.is_empty() {
             return;
         }
-        let parameters: Vec<Ident> = self.generics.type_params().map(|parameter| parameter.ident.clone()).collect();
-        let mut added: Vec<syn::WherePredicate> = parameters.iter().map(|p| parse_quote!(#p: ::helve::__rt::Wire)).collect();
+        let parameters: Vec<Ident> = self
+            .generics
+            .type_params()
+            .map(|parameter| parameter.ident.clone())
+            .collect();
+        let mut used = Used {
+            parameters: &parameters,
+            directly: Vec::new(),
+            associated: Vec::new(),
+        };
+        if self.opaque || self.serde.proxy.is_some() {
+            used.directly.clone_from(&parameters);
+        }
+        self.fields()
+            .filter(|field| field.is_walked())
+            .for_each(|field| used.visit_type(&field.ty));
+        let (directly, associated) = (used.directly, used.associated);
+        let mut added: Vec<syn::WherePredicate> = parameters
+            .iter()
+            .map(|p| match directly.contains(p) {
+                true => parse_quote!(#p: ::helve::__rt::Wire),
+                false => parse_quote!(#p: ::helve::__rt::Send + 'static),
+            })
+            .collect();
+        added.extend(
+            associated
+                .iter()
+                .map(|ty| parse_quote!(#ty: ::helve::__rt::Wire)),
+        );
         for field in self.fields() {
             added.extend(field.serde.bounds.iter().cloned());
             if field.serde.plain_default && names_any(&field.ty, &parameters) {
@@ -166,11 +221,15 @@ impl Model {
     /// The marker of a field.
     pub(super) fn marker(&self, field: &Field) -> TokenStream {
         let index = field.index;
-        let arguments = self.generics.params.iter().map(|parameter| match parameter {
-            syn::GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
-            syn::GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
-            syn::GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),
-        });
+        let arguments = self
+            .generics
+            .params
+            .iter()
+            .map(|parameter| match parameter {
+                syn::GenericParam::Type(parameter) => parameter.ident.to_token_stream(),
+                syn::GenericParam::Const(parameter) => parameter.ident.to_token_stream(),
+                syn::GenericParam::Lifetime(parameter) => parameter.lifetime.to_token_stream(),
+            });
         quote!(__HelveField<#index, #(#arguments),*>)
     }
 }
@@ -194,35 +253,56 @@ impl Fields {
             let wire_name = match &member {
                 Member::Named(name) => {
                     let name = name.unraw().to_string();
-                    serde.rename.clone().unwrap_or_else(|| rule.map_or(name.clone(), |case| case.field(&name)))
+                    serde
+                        .rename
+                        .clone()
+                        .unwrap_or_else(|| rule.map_or(name.clone(), |case| case.field(&name)))
                 }
                 Member::Unnamed(_) => String::new(),
             };
             let js_number = of_field(field, errors);
             *index += 1;
-            Field { member, ty: field.ty.clone(), wire_name, serde, js_number, index: *index - 1 }
+            Field {
+                member,
+                ty: field.ty.clone(),
+                wire_name,
+                serde,
+                js_number,
+                index: *index - 1,
+            }
         });
-        Fields { style, fields: fields.collect() }
+        Fields {
+            style,
+            fields: fields.collect(),
+        }
     }
 }
 
 /// `#[wire(serde)]` and `#[wire(serde, opaque)]`.
 fn of_type(attributes: &[Attribute], errors: &mut Errors) -> (bool, bool) {
     let (mut serde, mut opaque) = (false, false);
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("wire")) {
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("wire"))
+    {
         let read = attribute.parse_nested_meta(|meta| {
             serde |= meta.path.is_ident("serde");
             opaque |= meta.path.is_ident("opaque");
             match meta.path.is_ident("serde") || meta.path.is_ident("opaque") {
                 true => Ok(()),
-                false => Err(meta.error("unknown option: on a type it is `serde`, or `serde, opaque`")),
+                false => {
+                    Err(meta.error("unknown option: on a type it is `serde`, or `serde, opaque`"))
+                }
             }
         });
         if let Err(error) = read {
             errors.push(error);
         }
         if opaque && !serde {
-            errors.at(attribute, "`opaque` goes with `serde`: `#[wire(serde, opaque)]`");
+            errors.at(
+                attribute,
+                "`opaque` goes with `serde`: `#[wire(serde, opaque)]`",
+            );
         }
     }
     (serde, opaque)
@@ -231,7 +311,11 @@ fn of_type(attributes: &[Attribute], errors: &mut Errors) -> (bool, bool) {
 /// `#[wire(js_number)]`.
 fn of_field(field: &syn::Field, errors: &mut Errors) -> bool {
     let mut js_number = false;
-    for attribute in field.attrs.iter().filter(|attribute| attribute.path().is_ident("wire")) {
+    for attribute in field
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("wire"))
+    {
         let read = attribute.parse_nested_meta(|meta| match meta.path.is_ident("js_number") {
             true => {
                 js_number = true;
@@ -242,9 +326,17 @@ fn of_field(field: &syn::Field, errors: &mut Errors) -> bool {
         if let Err(error) = read {
             errors.push(error);
         }
-        if js_number && !["u64", "i64", "usize", "isize"].iter().any(|int| is_word(&field.ty, int)) {
-            let found = last_word(&field.ty).map_or_else(|| "this".to_owned(), |word| format!("`{}`", word.ident));
-            errors.at(&field.ty, format!("`js_number` goes on a `u64` or `i64`: {found} is no bigint in JavaScript"));
+        if js_number
+            && !["u64", "i64", "usize", "isize"]
+                .iter()
+                .any(|int| is_word(&field.ty, int))
+        {
+            let found = last_word(&field.ty)
+                .map_or_else(|| "this".to_owned(), |word| format!("`{}`", word.ident));
+            errors.at(
+                &field.ty,
+                format!("`js_number` goes on a `u64` or `i64`: {found} is no bigint in JavaScript"),
+            );
         }
     }
     js_number
@@ -263,4 +355,34 @@ fn names_any(ty: &Type, parameters: &[Ident]) -> bool {
     let mut names = Names(parameters, false);
     names.visit_type(ty);
     names.1
+}
+
+/// How the fields use the parameters, told as serde's derive tells it.
+struct Used<'a> {
+    parameters: &'a [Ident],
+    /// `T`, in whatever but `PhantomData`.
+    directly: Vec<Ident>,
+    /// `T::Key`, `<T as Keyed>::Key`.
+    associated: Vec<Type>,
+}
+
+impl<'ast> Visit<'ast> for Used<'_> {
+    fn visit_type(&mut self, ty: &'ast Type) {
+        if let Type::Path(path) = ty {
+            let first = path.path.segments.first().map(|segment| &segment.ident);
+            let is_parameter = first.is_some_and(|first| self.parameters.contains(first));
+            let projected = path.qself.is_some() && names_any(ty, self.parameters);
+            if projected || (is_parameter && path.path.segments.len() > 1) {
+                self.associated.push(ty.clone());
+                return;
+            }
+            if let (true, Some(first)) = (is_parameter, first) {
+                self.directly.push(first.clone());
+            }
+            if last_word(ty).is_some_and(|word| word.ident == "PhantomData") {
+                return;
+            }
+        }
+        syn::visit::visit_type(self, ty);
+    }
 }

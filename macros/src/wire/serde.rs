@@ -44,10 +44,17 @@ impl Container {
     pub(super) fn read(attributes: &[Attribute], errors: &mut Errors) -> Container {
         let mut container = Container::default();
         each(attributes, errors, |meta, errors| {
-            match &*meta.path.get_ident().map(ToString::to_string).unwrap_or_default() {
+            match &*meta
+                .path
+                .get_ident()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+            {
                 "rename" => container.rename = name(meta)?,
                 "rename_all" => container.rename_all = name(meta)?.as_deref().and_then(Case::parse),
-                "rename_all_fields" => container.rename_all_fields = name(meta)?.as_deref().and_then(Case::parse),
+                "rename_all_fields" => {
+                    container.rename_all_fields = name(meta)?.as_deref().and_then(Case::parse)
+                }
                 "tag" => container.tag = text(meta)?,
                 "content" => container.content = text(meta)?,
                 "untagged" => container.untagged = true,
@@ -78,7 +85,12 @@ impl Part {
     pub(super) fn read(attributes: &[Attribute], errors: &mut Errors) -> Part {
         let mut part = Part::default();
         each(attributes, errors, |meta, _| {
-            match &*meta.path.get_ident().map(ToString::to_string).unwrap_or_default() {
+            match &*meta
+                .path
+                .get_ident()
+                .map(ToString::to_string)
+                .unwrap_or_default()
+            {
                 "rename" => part.rename = name(meta)?,
                 "rename_all" => part.rename_all = name(meta)?.as_deref().and_then(Case::parse),
                 "skip" => {
@@ -121,7 +133,10 @@ fn each(
     errors: &mut Errors,
     mut read: impl FnMut(&ParseNestedMeta<'_>, &mut Errors) -> syn::Result<()>,
 ) {
-    for attribute in attributes.iter().filter(|attribute| attribute.path().is_ident("serde")) {
+    for attribute in attributes
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("serde"))
+    {
         if let Err(error) = attribute.parse_nested_meta(|meta| read(&meta, errors)) {
             errors.push(error);
         }
@@ -156,7 +171,9 @@ fn name(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<String>> {
 fn bounds(meta: &ParseNestedMeta<'_>) -> syn::Result<Vec<WherePredicate>> {
     let parse = |literal: LitStr| {
         let parser = syn::punctuated::Punctuated::<WherePredicate, Token![,]>::parse_terminated;
-        literal.parse_with(parser).map(|bounds| bounds.into_iter().collect::<Vec<_>>())
+        literal
+            .parse_with(parser)
+            .map(|bounds| bounds.into_iter().collect::<Vec<_>>())
     };
     if meta.input.peek(Token![=]) {
         return parse(meta.value()?.parse()?);

@@ -55,7 +55,8 @@ impl<O: Object> Session<O> {
         };
         match sent {
             Ok(call) => {
-                if invocation.kind != CallKind::Tell {
+                let waits = matches!(call, CallKey::Waiting(key) if self.waiting.contains_key(key));
+                if invocation.kind != CallKind::Tell && waits {
                     self.set_place(id, Place::Relayed(call));
                 }
                 self.discard(invocation.caps);

@@ -86,6 +86,7 @@ pub(super) struct InCall {
     charge: u32,
     target: Target,
     /// References to expire with the call (R3).
+    #[allow(clippy::box_collection, reason = "eight bytes in every entry, and few have it")]
     lent: Option<Box<Vec<ImportKey>>>,
 }
 
@@ -420,17 +421,20 @@ impl<O: Object> Session<O> {
     pub fn respond_written(&mut self, frames: &[u8], done: &[(IncomingId, u32)]) {
         let mut start = 0;
         for (id, end) in done {
-            let Some(call) = self.in_call(*id) else {
-                start = *end as usize;
+            let end = *end as usize;
+            let frame = frames.get(start..end).unwrap_or_default();
+            start = end;
+            let books = |call: &mut InCall| Some((call.place, call.depth, call.charge));
+            let taken = id
+                .as_call()
+                .and_then(|id| self.incoming.take_if(id, books));
+            let Some((place, depth, charge)) = taken else {
                 continue;
             };
-            let shallow = call.place == Place::Running && call.depth == 0;
+            let shallow = place == Place::Running && depth == 0;
             self.running -= u32::from(shallow).min(self.running);
-            if self.finish(*id).is_some() {
-                let frame = frames.get(start..*end as usize).unwrap_or_default();
-                self.post(|buf| buf.extend_from_slice(frame));
-            }
-            start = *end as usize;
+            self.uncharge(depth, charge);
+            self.post(|buf| buf.extend_from_slice(frame));
         }
         if !self.queued.is_empty() {
             self.start_queued();
@@ -515,11 +519,16 @@ impl<O: Object> Session<O> {
     /// Takes a CALL or OPEN out of the books; its RET or ERR is written next. The caller's id.
     pub(super) fn finish(&mut self, id: IncomingId) -> Option<u64> {
         let call = self.take_in_call(id)?;
-        let lane = self.lane(usize::from(call.depth));
-        if let Some(charged) = self.charged.get_mut(lane) {
-            charged.sub(true, u64::from(call.charge));
-        }
+        self.uncharge(call.depth, call.charge);
         id.as_call()
+    }
+
+    #[inline]
+    fn uncharge(&mut self, depth: u8, charge: u32) {
+        let lane = self.lane(usize::from(depth));
+        if let Some(charged) = self.charged.get_mut(lane) {
+            charged.sub(true, u64::from(charge));
+        }
     }
 
     fn finish_tell(&mut self, id: IncomingId) {

@@ -2,148 +2,41 @@
 //! harness: this file is it. Every test that opens a session uses [`Pair`], and ends with [`Pair::finish`].
 #![allow(
     dead_code,
+    unused_imports,
     unreachable_pub,
     reason = "each test program uses its part of it"
 )]
 
-use std::cell::{Cell, RefCell};
+mod finish;
+mod objects;
+mod setup;
+mod wire;
+
 use std::collections::VecDeque;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Poll, Wake, Waker};
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
-use helve_handles::objects::Identity;
-use helve_handles::{Descriptor, ObjectKey, Objects, Target};
-use helve_protocol::batch::{BatchWriter, Parsed, ReadLimits, parse};
-use helve_protocol::frame::{CallExtOut, CallKind, Frame};
+use helve_protocol::batch::{Parsed, ReadLimits, parse};
+use helve_protocol::frame::{CallKind, Frame};
 use helve_protocol::session::{
-    Answer, CallKey, Cap, Config, EndCause, Event, ImportKey, IncomingId, Invocation, Object,
-    Outgoing, ReceiptKey, Received, Reply, Role, Session, Time,
+    Answer, CallKey, Cap, EndCause, Event, ImportKey, IncomingId, Invocation, Object, Outgoing,
+    ReceiptKey, Received, Reply, Session, Time,
 };
-use helve_protocol::{Code, Fault, Limits, Violation};
+use helve_protocol::{Code, Fault, Violation};
 
 /// `helve.Object/flush`.
 pub const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
 /// A method of the tests' own.
 pub const METHOD: u32 = 7;
 
-/// One end of the pair.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash, PartialOrd, Ord)]
-pub enum Side {
-    A,
-    B,
-}
-
-pub use Side::{A, B};
+pub use objects::{Flag, Nursery, TestObject};
+pub use setup::Side::{A, B};
+pub use setup::{Setup, Side};
+pub use wire::{ARGS, Read, Writer, call_frame, message};
 
 impl Side {
     pub fn other(self) -> Side {
         if self == A { B } else { A }
-    }
-}
-
-/// An object of the tests: it knows its identity, and counts how many are alive.
-#[derive(Clone, Debug)]
-pub struct TestObject(Rc<Inner>);
-
-#[derive(Debug)]
-struct Inner {
-    key: ObjectKey,
-    id: usize,
-    revoked: Cell<bool>,
-    ledger: Rc<RefCell<Vec<u32>>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        self.ledger.borrow_mut()[self.id] += 1;
-    }
-}
-
-impl TestObject {
-    /// Its number: objects are counted from 0.
-    pub fn id(&self) -> usize {
-        self.0.id
-    }
-
-    pub fn set_revoked(&self) {
-        self.0.revoked.set(true);
-    }
-}
-
-impl PartialEq for TestObject {
-    fn eq(&self, other: &TestObject) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl Object for TestObject {
-    fn key(&self) -> ObjectKey {
-        self.0.key
-    }
-    fn is_revoked(&self) -> bool {
-        self.0.revoked.get()
-    }
-}
-
-/// Makes objects, and knows which were dropped.
-#[derive(Default, Debug)]
-pub struct Nursery {
-    keys: Objects<()>,
-    drops: Rc<RefCell<Vec<u32>>>,
-}
-
-impl Nursery {
-    pub fn object(&mut self) -> TestObject {
-        let id = self.drops.borrow().len();
-        self.drops.borrow_mut().push(0);
-        let identity = Identity {
-            address: id,
-            interface: 0,
-        };
-        let key = self.keys.insert(identity, |_| ());
-        TestObject(Rc::new(Inner {
-            key,
-            id,
-            revoked: Cell::new(false),
-            ledger: self.drops.clone(),
-        }))
-    }
-
-    /// How often the object of that number was dropped.
-    pub fn drops(&self, id: usize) -> u32 {
-        self.drops.borrow()[id]
-    }
-
-    /// The objects that are not dropped.
-    pub fn alive(&self) -> Vec<usize> {
-        let drops = self.drops.borrow();
-        (0..drops.len()).filter(|id| drops[*id] == 0).collect()
-    }
-}
-
-/// A waker that remembers being woken.
-#[derive(Default)]
-pub struct Flag(AtomicBool);
-
-impl Wake for Flag {
-    fn wake(self: Arc<Self>) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-impl Flag {
-    pub fn new() -> Arc<Flag> {
-        Arc::default()
-    }
-    /// Whether it was woken since last asked.
-    pub fn take(&self) -> bool {
-        self.0.swap(false, Ordering::Relaxed)
-    }
-    pub fn waker(self: &Arc<Self>) -> Waker {
-        self.clone().into()
     }
 }
 
@@ -178,45 +71,6 @@ pub struct End {
     /// Every message that went out, for tests that look at bytes.
     pub sent: Vec<Bytes>,
     pub violation: Option<Violation>,
-}
-
-/// How a pair is set up; the defaults are those of the protocol.
-#[derive(Clone, Debug)]
-pub struct Setup {
-    /// What B may do to A, and A to B.
-    pub limits: Limits,
-    pub running: u32,
-    pub pending: u32,
-    pub replay: Option<usize>,
-    pub backlog: usize,
-}
-
-impl Default for Setup {
-    fn default() -> Setup {
-        Setup {
-            limits: Limits::default(),
-            running: 256,
-            pending: 256,
-            replay: None,
-            backlog: 4 << 20,
-        }
-    }
-}
-
-impl Setup {
-    pub fn config(&self, side: Side) -> Config {
-        let role = if side == A {
-            Role::Client
-        } else {
-            Role::Server
-        };
-        let mut config = Config::new(role, self.limits, self.limits, side as u64 + 1);
-        config.running = self.running;
-        config.pending = self.pending;
-        config.replay = self.replay.unwrap_or(config.replay);
-        config.backlog = self.backlog;
-        config
-    }
 }
 
 /// Two sessions and what joins them. A is the client.
@@ -456,7 +310,11 @@ impl Pair {
     /// The method numbers of what runs at a side, oldest first.
     pub fn methods(&mut self, side: Side) -> Vec<u32> {
         self.collect(side);
-        self.end(side).running.iter().map(|r| r.inv.method).collect()
+        self.end(side)
+            .running
+            .iter()
+            .map(|r| r.inv.method)
+            .collect()
     }
 
     pub fn poll(&mut self, side: Side, key: CallKey) -> Poll<Answer<TestObject>> {
@@ -664,136 +522,7 @@ impl Pair {
     pub fn mark(&mut self, side: Side) -> usize {
         self.end(side).sent.len()
     }
-
-    // ---- the end
-
-    /// Gives back all that the test holds, lets everything end, and asserts that nothing is left: no entry in any
-    /// table of either side, and every object dropped once.
-    #[track_caller]
-    pub fn finish(mut self) {
-        self.finished = true;
-        for round in 0.. {
-            for side in [A, B] {
-                let end = self.end(side);
-                for (_, key) in std::mem::take(&mut end.calls) {
-                    end.session.cancel(key);
-                }
-                for key in std::mem::take(&mut end.receipts) {
-                    end.session.forget_receipt(key);
-                }
-                for key in std::mem::take(&mut end.held) {
-                    end.session.release(key);
-                }
-                for c in std::mem::take(&mut end.held_opened) {
-                    end.session.release_opened(c);
-                }
-                end.stops.clear();
-                while !self.nothing_runs(side) {
-                    let running = self.started(side);
-                    let fault = Fault::new(Code::Cancelled, "the test is over");
-                    self.respond(side, running, Reply::Fault(fault));
-                }
-            }
-            self.settle();
-            if [A, B].iter().all(|side| self.nothing_runs(*side)) || round == 100 {
-                break;
-            }
-        }
-        for side in [A, B] {
-            let sizes = self.session(side).sizes();
-            assert!(sizes.is_empty(), "{side:?} still holds {sizes:?}");
-        }
-        self.end_sessions();
-    }
-
-    /// For tests that end the session themselves, or provoke a violation.
-    #[track_caller]
-    pub fn finish_broken(mut self) {
-        self.finished = true;
-        self.end_sessions();
-    }
-
-    /// A test that failed already says so itself.
-    pub fn forgive(&mut self) {
-        self.finished = true;
-    }
-
-    #[track_caller]
-    fn end_sessions(mut self) {
-        for side in [A, B] {
-            self.session(side).end(EndCause {
-                close: 1000,
-                reason: "over".into(),
-            });
-            self.end(side).running.clear();
-            self.collect(side);
-            self.end(side).running.clear();
-            let end = self.end(side);
-            for (_, mut key) in std::mem::take(&mut end.calls) {
-                let outcome = end.session.poll_call(&mut key, Waker::noop());
-                assert!(outcome.is_ready(), "{key:?} has no outcome");
-            }
-            for key in std::mem::take(&mut end.receipts) {
-                end.session.forget_receipt(key);
-            }
-            self.collect(side);
-            let sizes = self.session(side).sizes();
-            assert!(sizes.is_empty(), "{side:?}, ended, still holds {sizes:?}");
-        }
-        let Pair { nursery, .. } = &mut self;
-        let drops = nursery.drops.clone();
-        drop(self);
-        for (id, n) in drops.borrow().iter().enumerate() {
-            assert_eq!(*n, 1, "object {id} was dropped {n} times");
-        }
-    }
 }
-
-impl Drop for Pair {
-    fn drop(&mut self) {
-        if !self.finished && !std::thread::panicking() {
-            panic!("a test must end with `finish()`, which looks for leaks");
-        }
-    }
-}
-
-/// A frame that was sent.
-#[derive(Debug)]
-pub struct Read {
-    pub frame: Frame,
-    pub caps: Vec<Descriptor>,
-    pub releases: Vec<(Target, u64)>,
-}
-
-impl Read {
-    /// The number of its kind.
-    pub fn kind(&self) -> u8 {
-        match self.frame {
-            Frame::Call(call) => call.kind as u8,
-            Frame::Ret { .. } => 4,
-            Frame::Err { .. } => 5,
-            Frame::Cancel { .. } => 6,
-            Frame::Release { .. } => 7,
-            Frame::Broken { .. } => 8,
-            Frame::Data { .. } => 9,
-            Frame::End { .. } => 10,
-            Frame::Credit { .. } => 11,
-            Frame::Snap { .. } => 12,
-            Frame::Delta { .. } => 13,
-            Frame::Sync { .. } => 14,
-            Frame::Part { .. } => 15,
-            Frame::Drain { .. } => 16,
-        }
-    }
-}
-
-/// Arrays that hold the first caps.
-pub const ARGS: [&[u8]; 4] = [
-    &[0x90],
-    &[0x91, 0xd4, 1, 0],
-    &[0x92, 0xd4, 1, 0, 0xd4, 1, 1],
-    &[0x93, 0xd4, 1, 0, 0xd4, 1, 1, 0xd4, 1, 2],
-];
 
 /// A handle to one's own object, and the handle of the host that it goes through.
 pub struct Reflected {
@@ -808,39 +537,4 @@ pub fn import(cap: &Received<TestObject>) -> ImportKey {
         Received::Import { key, .. } => *key,
         other => panic!("not an import: {other:?}"),
     }
-}
-
-/// A hand-made message from a hostile or old peer: frames from `first_seq` on.
-pub fn message(first_seq: u64, ack: u64, frames: &[&dyn Fn(&mut Vec<u8>)]) -> Bytes {
-    let mut writer = BatchWriter::new();
-    for frame in frames {
-        writer.frame(|buf| frame(buf));
-    }
-    writer.seal(first_seq, ack, false).message
-}
-
-/// A CALL or OPEN frame on `target`.
-pub fn call_frame(
-    kind: CallKind,
-    id: u64,
-    target: Target,
-    depth: u8,
-    caps: &[Descriptor],
-) -> Vec<u8> {
-    let mut buf = Vec::new();
-    let ext = CallExtOut {
-        depth,
-        ..CallExtOut::default()
-    };
-    helve_protocol::frame::write_call(
-        &mut buf,
-        kind,
-        id,
-        target,
-        METHOD,
-        ARGS[caps.len().min(3)],
-        caps,
-        &ext,
-    );
-    buf
 }

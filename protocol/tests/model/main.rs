@@ -1,16 +1,21 @@
 //! Random two-peer test of the session against a graph of plain pointers. `HELVE_SCHEDULES` says how many schedules,
 //! `HELVE_SEED` runs one of them. A failure prints its seed and a test to paste.
 
+#![allow(unreachable_pub, reason = "a test program exports nothing")]
+
+mod counters;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod regressions;
 mod shadow;
 mod steps;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use counters::Counters;
 use steps::{Step, Swarm, as_test, schedule, shrink};
-use world::{Check, Counters, World};
+use world::{Check, World};
 
 const STEPS: usize = 260;
 

@@ -203,6 +203,6 @@ fn an_application_error_crosses_as_message_and_data() {
 }
 
 /// The smallest error that is `Wire`.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, helve::Wire, thiserror::Error)]
 #[error("{0}")]
 struct Text(String);

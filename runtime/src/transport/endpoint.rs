@@ -89,6 +89,9 @@ impl Endpoint {
                 )));
             }
         }
+        if instead.is_empty() {
+            return Err(wrong("it names no host".to_owned()));
+        }
         let uri: Uri = url.parse().map_err(|e| wrong(format!("{e}")))?;
         let Some(authority) = uri.authority() else {
             return Err(wrong("it names no host".to_owned()));

@@ -61,4 +61,10 @@ impl Buffered {
         self.passed += head + if self.masked { 4 } else { 0 } + payload as u64;
         self.empty = self.passed == bytes_in;
     }
+
+    /// A control frame of this length was handed on. Its answer goes out with the next read, so that one is tried.
+    pub(crate) fn control(&mut self, payload: usize, bytes_in: u64) {
+        self.message(payload, bytes_in);
+        self.empty = false;
+    }
 }

@@ -169,7 +169,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
                 Some(Ok(Message::Ping(payload) | Message::Pong(payload))) => {
                     self.ws.get_mut().control(payload.len());
                     let bytes_in = self.ws.get_ref().reading().bytes_in;
-                    self.buffered.message(payload.len(), bytes_in);
+                    self.buffered.control(payload.len(), bytes_in);
                     if !self.control.take(Instant::now()) {
                         break LinkEnd::ControlFlood;
                     }

@@ -10,20 +10,40 @@ fn an_interface_describes_its_methods() {
     let cart = CartHandle::INTERFACE;
     assert_eq!(cart.id, "demo.Cart");
     assert_eq!(cart.docs, "What a customer fills.\n\nOne per visit.");
-    let method = |name: &str| cart.methods.iter().find(|method| method.name == name).expect("there");
+    let method = |name: &str| {
+        cart.methods
+            .iter()
+            .find(|method| method.name == name)
+            .expect("there")
+    };
 
     let add = method("add");
     assert_eq!(add.docs, "Adds a line and returns how many there are.");
     assert!(add.exclusive && !add.oneway && !add.detached);
     assert_eq!(add.id, helve_handles::id::method_id("demo.Cart", "add"));
-    let [line, times] = add.args else { panic!("{add:?}") };
-    assert_eq!((line.name, line.kind, line.ty, line.default), ("line", Kind::Value, TypeRef::of::<Line>(), false));
-    assert_eq!((times.name, times.ty, times.default), ("times", TypeRef::of::<u32>(), true));
+    let [line, times] = add.args else {
+        panic!("{add:?}")
+    };
+    assert_eq!(
+        (line.name, line.kind, line.ty, line.default),
+        ("line", Kind::Value, TypeRef::of::<Line>(), false)
+    );
+    assert_eq!(
+        (times.name, times.ty, times.default),
+        ("times", TypeRef::of::<u32>(), true)
+    );
     assert_eq!(add.ret, TypeRef::of::<u32>());
-    assert_eq!((add.error)(), Some(TypeRef::of::<super::forms::CartError>()));
+    assert_eq!(
+        (add.error)(),
+        Some(TypeRef::of::<super::forms::CartError>())
+    );
 
     let find = method("find");
-    let args: Vec<_> = find.args.iter().map(|arg| (arg.name, arg.kind, arg.ty)).collect();
+    let args: Vec<_> = find
+        .args
+        .iter()
+        .map(|arg| (arg.name, arg.kind, arg.ty))
+        .collect();
     let expected = [
         ("sku", Kind::Lent, TypeRef::of::<String>()),
         ("blob", Kind::Lent, TypeRef::of::<Vec<u8>>()),
@@ -37,7 +57,11 @@ fn an_interface_describes_its_methods() {
     assert_eq!(method("whoami").args.len(), 1, "`cx` is not sent");
     assert_eq!(method("fifth").args.len(), 0);
     assert_eq!(method("type").args[0].name, "match");
-    assert_eq!((method("checked").error)(), Some(TypeRef::of::<super::forms::CartError>()), "through the alias");
+    assert_eq!(
+        (method("checked").error)(),
+        Some(TypeRef::of::<super::forms::CartError>()),
+        "through the alias"
+    );
     assert!(cart.methods.iter().all(|method| method.name != "not_there"));
     assert_eq!(CartHandle::describe(), TypeDesc::Handle(cart));
 }
@@ -76,9 +100,16 @@ mod hex {
     use helve::__rt::serde::{Deserialize, Deserializer, Serializer};
 
     pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+        serializer.serialize_str(
+            &bytes
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect::<String>(),
+        )
     }
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Vec<u8>, D::Error> {
         let text = String::deserialize(deserializer)?;
         Ok(text.into_bytes())
     }
@@ -86,9 +117,14 @@ mod hex {
 
 #[test]
 fn a_struct_describes_its_fields_as_serde_writes_them() {
-    let TypeDesc::Struct { name, fields } = Record::describe() else { panic!("a struct") };
+    let TypeDesc::Struct { name, fields } = Record::describe() else {
+        panic!("a struct")
+    };
     assert_eq!(name, "TheRecord");
-    let fields: Vec<_> = fields.iter().map(|field| (field.name, field.ty, field.flags)).collect();
+    let fields: Vec<_> = fields
+        .iter()
+        .map(|field| (field.name, field.ty, field.flags))
+        .collect();
     let expected = [
         ("firstName", TypeRef::of::<String>(), 0),
         ("n", TypeRef::of::<u64>(), 4),
@@ -119,9 +155,19 @@ enum Event {
 
 #[test]
 fn an_enum_describes_its_variants() {
-    let TypeDesc::Enum { name, repr, variants } = Event::describe() else { panic!("an enum") };
+    let TypeDesc::Enum {
+        name,
+        repr,
+        variants,
+    } = Event::describe()
+    else {
+        panic!("an enum")
+    };
     assert_eq!((name, repr), ("Event", EnumRepr::Adjacent("t", "c")));
-    let shapes: Vec<_> = variants.iter().map(|variant| (variant.name, variant.shape, variant.fields.len())).collect();
+    let shapes: Vec<_> = variants
+        .iter()
+        .map(|variant| (variant.name, variant.shape, variant.fields.len()))
+        .collect();
     let expected = [
         ("opened", Shape::Unit, 0),
         ("line_added", Shape::Newtype, 1),
@@ -131,4 +177,21 @@ fn an_enum_describes_its_variants() {
     ];
     assert_eq!(shapes, expected);
     assert_eq!(variants[3].fields[0].name, "FROM_HERE");
+}
+
+#[derive(Wire)]
+#[allow(dead_code)]
+struct OfStd {
+    a: Vec<(u8, Option<String>)>,
+    b: [bool; 2],
+}
+
+#[test]
+fn a_type_of_nothing_but_std_is_known_to_hold_no_handle() {
+    const {
+        assert!(<OfStd as Wire>::PLAIN);
+        assert!(<Line as Wire>::PLAIN);
+        assert!(!<Record as Wire>::PLAIN, "what it holds might hold a handle");
+        assert!(!<CartHandle as Wire>::PLAIN);
+    }
 }

@@ -37,6 +37,7 @@ pub trait Cart {
     async fn note(&self, text: &str, blob: &[u8]);
     async fn notes(&self) -> Vec<String>;
     async fn find(&self, sku: &str, blob: &[u8], limits: &[u32]) -> Option<Line>;
+    #[allow(clippy::ptr_arg, reason = "also a `Vec` may be borrowed whole")]
     async fn lend(&self, line: &Line, all: &Vec<Line>) -> String;
     async fn checked(&self, n: u32) -> Result<u32>;
     async fn unit_or_error(&self, fail: bool) -> Result<(), CartError>;
@@ -64,7 +65,12 @@ pub trait Cart {
         n += self.total().await;
         n
     }
-    async fn defaults(&self, a: u8, #[default] b: Option<u8>, #[default] c: Vec<String>) -> (u8, Option<u8>, usize) {
+    async fn defaults(
+        &self,
+        a: u8,
+        #[default] b: Option<u8>,
+        #[default] c: Vec<String>,
+    ) -> (u8, Option<u8>, usize) {
         (a, b, c.len())
     }
     #[deprecated = "use `total`"]
@@ -92,7 +98,10 @@ pub struct MemCart {
 impl Cart for MemCart {
     async fn add(&mut self, line: Line, times: u32) -> Result<u32, CartError> {
         if line.qty > 99 {
-            return Err(CartError::TooMany { asked: line.qty, have: 99 });
+            return Err(CartError::TooMany {
+                asked: line.qty,
+                have: 99,
+            });
         }
         for _ in 0..=times {
             self.lines.push(line.clone());
@@ -103,7 +112,10 @@ impl Cart for MemCart {
         self.lines.iter().map(|line| u64::from(line.qty)).sum()
     }
     async fn note(&self, text: &str, blob: &[u8]) {
-        self.notes.lock().expect("no panic").push(format!("{text} {blob:?}"));
+        self.notes
+            .lock()
+            .expect("no panic")
+            .push(format!("{text} {blob:?}"));
     }
     async fn notes(&self) -> Vec<String> {
         self.notes.lock().expect("no panic").clone()
@@ -118,10 +130,15 @@ impl Cart for MemCart {
         format!("{} and {}", line.sku, all.len())
     }
     async fn checked(&self, n: u32) -> Result<u32> {
-        n.checked_sub(1).ok_or(CartError::OutOfStock("nothing".into()))
+        n.checked_sub(1)
+            .ok_or(CartError::OutOfStock("nothing".into()))
     }
     async fn unit_or_error(&self, fail: bool) -> Result<(), CartError> {
-        if fail { Err(CartError::OutOfStock("all".into())) } else { Ok(()) }
+        if fail {
+            Err(CartError::OutOfStock("all".into()))
+        } else {
+            Ok(())
+        }
     }
     async fn sub(&self) -> CartHandle {
         MemCart::default().into()
@@ -135,16 +152,26 @@ impl Cart for MemCart {
         }
     }
     async fn sub_or(&self, fail: bool) -> Result<CartHandle, CartError> {
-        if fail { Err(CartError::OutOfStock("carts".into())) } else { Ok(MemCart::default().into()) }
+        if fail {
+            Err(CartError::OutOfStock("carts".into()))
+        } else {
+            Ok(MemCart::default().into())
+        }
     }
     async fn whoami(&self, greeting: String, cx: &Cx) -> String {
         tokio::task::yield_now().await;
-        format!("{greeting} {}", if cx.peer().is_some() { "peer" } else { "local" })
+        format!(
+            "{greeting} {}",
+            if cx.peer().is_some() { "peer" } else { "local" }
+        )
     }
 }
 
 fn line(sku: &str, qty: u32) -> Line {
-    Line { sku: sku.into(), qty }
+    Line {
+        sku: sku.into(),
+        qty,
+    }
 }
 
 #[tokio::test]
@@ -153,46 +180,98 @@ async fn methods_of_every_form_do_the_same_here_and_there() {
     let test = |cart: CartHandle| async move {
         assert_eq!(cart.add(line("tea", 2), 0).await.expect("there is tea"), 1);
         let error = cart.add(line("tea", 100), 0).await.expect_err("too many");
-        assert_eq!(error, CallError::App(CartError::TooMany { asked: 100, have: 99 }));
-        assert_eq!(cart.add(line("cup", 1), 1).await.expect("there are cups"), 3);
+        assert_eq!(
+            error,
+            CallError::App(CartError::TooMany {
+                asked: 100,
+                have: 99
+            })
+        );
+        assert_eq!(
+            cart.add(line("cup", 1), 1).await.expect("there are cups"),
+            3
+        );
         assert_eq!(cart.total().await.expect("runs"), 4);
 
-        cart.note("hello", &[1, 2]).accepted().await.expect("was sent");
+        cart.note("hello", &[1, 2])
+            .accepted()
+            .await
+            .expect("was sent");
         cart.flush().await.expect("was run");
         assert_eq!(cart.notes().await.expect("runs"), ["hello [1, 2]"]);
 
-        assert_eq!(cart.find("cup", &[0xff, 0], &[9, 70_000]).await.expect("runs"), Some(line("cup", 1)));
-        assert_eq!(cart.find("pot", &[0xff, 0], &[9, 70_000]).await.expect("runs"), None);
-        assert_eq!(cart.lend(&line("x", 1), &vec![line("y", 1)]).await.expect("runs"), "x and 1");
+        assert_eq!(
+            cart.find("cup", &[0xff, 0], &[9, 70_000])
+                .await
+                .expect("runs"),
+            Some(line("cup", 1))
+        );
+        assert_eq!(
+            cart.find("pot", &[0xff, 0], &[9, 70_000])
+                .await
+                .expect("runs"),
+            None
+        );
+        assert_eq!(
+            cart.lend(&line("x", 1), &vec![line("y", 1)])
+                .await
+                .expect("runs"),
+            "x and 1"
+        );
 
         assert_eq!(cart.checked(3).await.expect("runs"), 2);
-        assert_eq!(cart.checked(0).await, Err(CallError::App(CartError::OutOfStock("nothing".into()))));
+        assert_eq!(
+            cart.checked(0).await,
+            Err(CallError::App(CartError::OutOfStock("nothing".into())))
+        );
         cart.unit_or_error(false).await.expect("runs");
-        assert!(matches!(cart.unit_or_error(true).await, Err(CallError::App(CartError::OutOfStock(_)))));
+        assert!(matches!(
+            cart.unit_or_error(true).await,
+            Err(CallError::App(CartError::OutOfStock(_)))
+        ));
         cart.nothing().await.expect("runs");
         cart.nothing_explicitly().await.expect("runs");
 
-        assert_eq!(cart.sub().await.expect("runs").total().await.expect("runs"), 0);
+        assert_eq!(
+            cart.sub().await.expect("runs").total().await.expect("runs"),
+            0
+        );
         let sub = cart.sub().pipelined();
         assert_eq!(sub.add(line("b", 1), 0).await.expect("runs"), 1);
-        assert_eq!(cart.sub_or(false).pipelined().total().await.expect("runs"), 0);
+        assert_eq!(
+            cart.sub_or(false).pipelined().total().await.expect("runs"),
+            0
+        );
         assert!(matches!(cart.sub_or(true).await, Err(CallError::App(_))));
 
         let parts = cart.parts(2).await.expect("runs");
-        for cart in parts.carts.iter().chain(parts.by_name.values()).chain(&parts.maybe) {
+        for cart in parts
+            .carts
+            .iter()
+            .chain(parts.by_name.values())
+            .chain(&parts.maybe)
+        {
             assert_eq!(cart.total().await.expect("runs"), 0);
         }
         assert_ne!(parts.carts[0], parts.carts[1]);
         assert_eq!(parts.carts[0], parts.carts[0].clone());
 
         let here = if cart.is_local() { "local" } else { "peer" };
-        assert_eq!(cart.whoami("I am".into()).await.expect("runs"), format!("I am {here}"));
+        assert_eq!(
+            cart.whoami("I am".into()).await.expect("runs"),
+            format!("I am {here}")
+        );
         assert_eq!(cart.renamed().await.expect("runs"), 5);
         assert_eq!(cart.detached(0).await.expect("runs"), 1);
         assert_eq!(cart.detached(1).await.expect("runs"), 5);
         assert_eq!(cart.r#type(7).await.expect("runs"), 7);
         assert_eq!(cart.changed_by_default(1).await.expect("runs"), 5);
-        assert_eq!(cart.defaults(1, Some(2), vec!["x".into()]).await.expect("runs"), (1, Some(2), 1));
+        assert_eq!(
+            cart.defaults(1, Some(2), vec!["x".into()])
+                .await
+                .expect("runs"),
+            (1, Some(2), 1)
+        );
         #[allow(deprecated)]
         let old = cart.old().await.expect("runs");
         assert_eq!(old, 4);
@@ -212,7 +291,9 @@ pub trait OldCart {
 #[tokio::test]
 async fn an_older_caller_gets_the_defaults_and_a_newer_one_unimplemented() {
     let (near, far) = helve::transport::memory::pair();
-    let host = helve::Server::builder().root(|_| async { Ok(CartHandle::new(MemCart::default())) }).host();
+    let host = helve::Server::builder()
+        .root(|_| async { Ok(CartHandle::new(MemCart::default())) })
+        .host();
     tokio::spawn(async move { host.serve_link(far).await });
     let old: OldCartHandle = helve::connect_over(near).await.expect("the id is the same");
     assert_eq!(old.add(line("c", 1)).await.expect("runs"), 1);
@@ -248,25 +329,35 @@ impl<T: Wire + Clone + Sync + PartialEq, const N: usize> Store<T, N> for MemStor
         self.0.values().cloned().collect()
     }
     async fn has(&self, values: &[T]) -> bool {
-        values.iter().all(|value| self.0.values().any(|mine| mine == value))
+        values
+            .iter()
+            .all(|value| self.0.values().any(|mine| mine == value))
     }
     async fn same(&self, other: &StoreHandle<T, N>) -> bool {
-        other.all().await.expect("a lent handle is usable during the call") == Store::<T, N>::all(self).await
+        other
+            .all()
+            .await
+            .expect("a lent handle is usable during the call")
+            == Store::<T, N>::all(self).await
     }
 }
 
 #[tokio::test]
 async fn a_generic_interface_has_a_generic_handle() {
-    both(StoreHandle::<Line, 3>::new(MemStore(BTreeMap::new())), |store| async move {
-        store.put("k", line("q", 1)).await.expect("runs");
-        assert_eq!(store.get("k").await.expect("runs"), Some(line("q", 1)));
-        assert!(store.has(&[line("q", 1)]).await.expect("runs"));
-        // A method named like one of the handle's own wins; the other stays reachable.
-        assert_eq!(store.closed().await.expect("runs"), 3);
-        let _never = helve::Remote::closed(&store);
-        let other = StoreHandle::<Line, 3>::new(MemStore([("k".to_owned(), line("q", 1))].into()));
-        assert!(store.same(&other).await.expect("runs"));
-    })
+    both(
+        StoreHandle::<Line, 3>::new(MemStore(BTreeMap::new())),
+        |store| async move {
+            store.put("k", line("q", 1)).await.expect("runs");
+            assert_eq!(store.get("k").await.expect("runs"), Some(line("q", 1)));
+            assert!(store.has(&[line("q", 1)]).await.expect("runs"));
+            // A method named like one of the handle's own wins; the other stays reachable.
+            assert_eq!(store.closed().await.expect("runs"), 3);
+            let _never = helve::Remote::closed(&store);
+            let other =
+                StoreHandle::<Line, 3>::new(MemStore([("k".to_owned(), line("q", 1))].into()));
+            assert!(store.same(&other).await.expect("runs"));
+        },
+    )
     .await;
 }
 

@@ -4,7 +4,7 @@ use crate::both;
 
 /// Everything the expansion could reach for by a short name is something else here.
 mod shadowed {
-    #![allow(dead_code, non_camel_case_types)]
+    #![allow(dead_code, non_camel_case_types, non_snake_case)]
 
     pub struct Option;
     pub struct Vec;
@@ -46,7 +46,14 @@ mod shadowed {
 
     #[::helve::interface]
     pub trait Shadow {
-        async fn item(&mut self, item: Item, text: &str, blob: &[u8], all: &[u8], #[default] n: u8) -> Item;
+        async fn item(
+            &mut self,
+            item: Item,
+            text: &str,
+            blob: &[u8],
+            all: &[u8],
+            #[default] n: u8,
+        ) -> Item;
         async fn choice(&self, choice: Choice) -> Generic<u8>;
         #[oneway]
         async fn tell(&self, cx: &::helve::Cx);
@@ -56,7 +63,9 @@ mod shadowed {
 
     impl Shadow for Here {
         async fn item(&mut self, item: Item, text: &str, blob: &[u8], all: &[u8], n: u8) -> Item {
-            Item { n: item.n + text.len() as u8 + blob.len() as u8 + all.len() as u8 + n }
+            Item {
+                n: item.n + text.len() as u8 + blob.len() as u8 + all.len() as u8 + n,
+            }
         }
         async fn choice(&self, choice: Choice) -> Generic<u8> {
             let t = match choice {
@@ -75,9 +84,23 @@ async fn the_users_names_may_shadow_the_prelude() {
     use shadowed::{Choice, Here, Item, ShadowHandle};
 
     both(ShadowHandle::new(Here), |shadow| async move {
-        assert_eq!(shadow.item(Item { n: 1 }, "ab", &[1], &[1, 2], 4).await.expect("runs").n, 10);
+        assert_eq!(
+            shadow
+                .item(Item { n: 1 }, "ab", &[1], &[1, 2], 4)
+                .await
+                .expect("runs")
+                .n,
+            10
+        );
         assert_eq!(shadow.choice(Choice::B(4)).await.expect("runs").t, 4);
-        assert_eq!(shadow.choice(Choice::C { c: Item { n: 5 } }).await.expect("runs").t, 5);
+        assert_eq!(
+            shadow
+                .choice(Choice::C { c: Item { n: 5 } })
+                .await
+                .expect("runs")
+                .t,
+            5
+        );
         assert_eq!(shadow.choice(Choice::A).await.expect("runs").t, 0);
         shadow.tell().accepted().await.expect("was sent");
     })
@@ -124,15 +147,21 @@ mod nested {
     }
 
     pub(crate) async fn parent() -> u8 {
-        deeper::ForParentHandle::new(deeper::It).parent().await.expect("runs")
+        deeper::ForParentHandle::new(deeper::It)
+            .parent()
+            .await
+            .expect("runs")
     }
 }
 
 #[tokio::test]
 async fn interfaces_of_every_visibility_work() {
-    both(nested::deeper::InnerHandle::new(nested::deeper::It), |inner| async move {
-        assert_eq!(inner.public().await.expect("runs"), 2);
-    })
+    both(
+        nested::deeper::InnerHandle::new(nested::deeper::It),
+        |inner| async move {
+            assert_eq!(inner.public().await.expect("runs"), 2);
+        },
+    )
     .await;
     assert_eq!(nested::parent().await, 1);
 }
@@ -192,14 +221,37 @@ async fn an_interface_may_come_out_of_a_macro() {
 #[helve::interface]
 trait Odd {
     /// Argument names that generated code might use itself.
-    async fn odd(&self, object: u8, call: u8, args: u8, lease: u8, me: u8, rt: u8, line: u8, o: u8, a: u8) -> u8;
+    #[allow(clippy::too_many_arguments)]
+    async fn odd(
+        &self,
+        object: u8,
+        call: u8,
+        args: u8,
+        lease: u8,
+        me: u8,
+        rt: u8,
+        line: u8,
+        o: u8,
+        a: u8,
+    ) -> u8;
 }
 
 #[tokio::test]
 async fn arguments_may_have_any_name() {
     struct It;
     impl Odd for It {
-        async fn odd(&self, object: u8, call: u8, args: u8, lease: u8, me: u8, rt: u8, line: u8, o: u8, a: u8) -> u8 {
+        async fn odd(
+            &self,
+            object: u8,
+            call: u8,
+            args: u8,
+            lease: u8,
+            me: u8,
+            rt: u8,
+            line: u8,
+            o: u8,
+            a: u8,
+        ) -> u8 {
             object + call + args + lease + me + rt + line + o + a
         }
     }

@@ -18,12 +18,20 @@ pub struct Seat {
     pub viewer: Option<ViewerHandle>,
 }
 
+#[derive(Wire, Clone)]
+pub enum Place<T> {
+    Nowhere,
+    Seat(Seat),
+    Box { seats: Vec<T>, number: u8 },
+}
+
 #[interface]
 pub trait House {
     async fn keep(&self, viewer: ViewerHandle);
     async fn peek(&self, viewer: &ViewerHandle) -> u64;
     async fn peek_all(&self, viewers: &[ViewerHandle]) -> u64;
     async fn sit(&self, seat: &Seat) -> u64;
+    async fn place(&self, place: &Place<Seat>) -> u64;
     /// Keeps what was only lent.
     async fn steal(&self, seat: &Seat);
     async fn give(&self, seat: Seat);
@@ -64,9 +72,24 @@ impl House for Hall {
     }
     async fn sit(&self, seat: &Seat) -> u64 {
         match &seat.viewer {
-            Some(viewer) => viewer.changed(seat.row.into()).await.expect("usable during the call"),
+            Some(viewer) => viewer
+                .changed(seat.row.into())
+                .await
+                .expect("usable during the call"),
             None => 0,
         }
+    }
+    async fn place(&self, place: &Place<Seat>) -> u64 {
+        let seats = match place {
+            Place::Nowhere => Vec::new(),
+            Place::Seat(seat) => vec![seat.clone()],
+            Place::Box { seats, .. } => seats.clone(),
+        };
+        self.0
+            .lock()
+            .expect("no panic")
+            .extend(seats.iter().filter_map(|seat| seat.viewer.clone()));
+        seats.len() as u64
     }
     async fn steal(&self, seat: &Seat) {
         self.0.lock().expect("no panic").extend(seat.viewer.clone());
@@ -75,8 +98,16 @@ impl House for Hall {
         self.0.lock().expect("no panic").extend(seat.viewer);
     }
     async fn call_kept(&self) -> Result<u64, Lost> {
-        let viewer = self.0.lock().expect("no panic").pop().ok_or_else(|| Lost("nobody".into()))?;
-        viewer.changed(5).await.map_err(|error| Lost(format!("{error:?}")))
+        let viewer = self
+            .0
+            .lock()
+            .expect("no panic")
+            .pop()
+            .ok_or_else(|| Lost("nobody".into()))?;
+        viewer
+            .changed(5)
+            .await
+            .map_err(|error| Lost(format!("{error:?}")))
     }
     async fn pass_on(&self, viewer: &ViewerHandle, to: &HouseHandle) -> bool {
         matches!(to.keep(viewer.clone()).await, Err(RpcError::Encode(text)) if text.contains("lent"))
@@ -90,15 +121,44 @@ async fn a_given_handle_stays_and_a_lent_one_dies_with_the_call() {
         house.keep(viewer.clone()).await.expect("runs");
         assert_eq!(house.call_kept().await, Ok(10));
         assert_eq!(house.peek(&viewer).await.expect("runs"), 6);
-        assert_eq!(house.peek_all(&[viewer.clone(), viewer.clone()]).await.expect("runs"), 4);
+        assert_eq!(
+            house
+                .peek_all(&[viewer.clone(), viewer.clone()])
+                .await
+                .expect("runs"),
+            4
+        );
 
-        let seat = Seat { row: 7, viewer: Some(viewer.clone()) };
+        let seat = Seat {
+            row: 7,
+            viewer: Some(viewer.clone()),
+        };
         assert_eq!(house.sit(&seat).await.expect("runs"), 14);
         house.give(seat.clone()).await.expect("runs");
         assert_eq!(house.call_kept().await, Ok(10));
 
         house.steal(&seat).await.expect("runs");
-        assert_eq!(house.call_kept().await, Err(CallError::App(Lost("Expired".into()))));
+        assert_eq!(
+            house.call_kept().await,
+            Err(CallError::App(Lost("Expired".into())))
+        );
+        let places = [
+            Place::Nowhere,
+            Place::Seat(seat.clone()),
+            Place::Box {
+                seats: vec![seat.clone()],
+                number: 1,
+            },
+        ];
+        for (place, seats) in places.iter().zip([0, 1, 1]) {
+            assert_eq!(house.place(place).await.expect("runs"), seats);
+            if seats > 0 {
+                assert_eq!(
+                    house.call_kept().await,
+                    Err(CallError::App(Lost("Expired".into())))
+                );
+            }
+        }
         // The caller's own is as it was.
         assert_eq!(seat.viewer.as_ref().expect("there").changed(1).await, Ok(2));
     })
@@ -110,7 +170,15 @@ async fn a_lent_handle_cannot_be_given_away() {
     let other = HouseHandle::new(Hall::default());
     let viewer = ViewerHandle::new(Twice);
     let house = HouseHandle::new(Hall::default());
-    assert!(crate::limited(house.pass_on(&viewer, &other)).await.expect("runs"));
+    assert!(
+        crate::limited(house.pass_on(&viewer, &other))
+            .await
+            .expect("runs")
+    );
     let far = crate::remote(&house).await;
-    assert!(crate::limited(far.pass_on(&viewer, &other)).await.expect("runs"));
+    assert!(
+        crate::limited(far.pass_on(&viewer, &other))
+            .await
+            .expect("runs")
+    );
 }

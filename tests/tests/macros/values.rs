@@ -25,7 +25,12 @@ impl<T: Wire> Echo<T> for Same {
 async fn comes_back<T: Wire + Clone + PartialEq + Debug>(value: T) {
     let here = EchoHandle::<T>::new(Same);
     let far = crate::limited(remote(&here)).await;
-    assert_eq!(crate::limited(far.echo(value.clone())).await.expect("it can be sent"), value);
+    assert_eq!(
+        crate::limited(far.echo(value.clone()))
+            .await
+            .expect("it can be sent"),
+        value
+    );
 }
 
 #[derive(Wire, Clone, Debug, PartialEq, Default)]
@@ -36,7 +41,20 @@ struct Newtype(String);
 struct Pair(u8, Vec<u8>);
 #[derive(Wire, Clone, Debug, PartialEq)]
 struct Everything {
-    a: (bool, u8, u16, u32, u64, usize, i8, i16, i32, i64, isize, f32),
+    a: (
+        bool,
+        u8,
+        u16,
+        u32,
+        u64,
+        usize,
+        i8,
+        i16,
+        i32,
+        i64,
+        isize,
+        f32,
+    ),
     b: f64,
     c: char,
     d: String,
@@ -149,7 +167,10 @@ struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Settings { level: 3, nothing: () }
+        Settings {
+            level: 3,
+            nothing: (),
+        }
     }
 }
 
@@ -176,7 +197,9 @@ const _: () = {
     }
     impl<'de> Deserialize<'de> for ByHand {
         fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-            Ok(ByHand { n: u8::deserialize(deserializer)? })
+            Ok(ByHand {
+                n: u8::deserialize(deserializer)?,
+            })
         }
     }
 };
@@ -193,7 +216,20 @@ async fn structs_of_every_shape_come_back_the_same() {
     comes_back(Newtype("x".into())).await;
     comes_back(Pair(1, vec![1, 255])).await;
     comes_back(Everything {
-        a: (true, 255, 65_535, 70_000, u64::MAX, usize::MAX, -128, -129, -70_000, i64::MIN, -1, 1.0),
+        a: (
+            true,
+            255,
+            65_535,
+            70_000,
+            u64::MAX,
+            usize::MAX,
+            -128,
+            -129,
+            -70_000,
+            i64::MIN,
+            -1,
+            1.0,
+        ),
         b: f64::MIN_POSITIVE,
         c: 'ß',
         d: "text".into(),
@@ -216,8 +252,15 @@ async fn structs_of_every_shape_come_back_the_same() {
     .await;
     comes_back(r#struct { r#type: 1 }).await;
     comes_back(Settings::default()).await;
-    comes_back(Flattened { a: 1, rest: [("b".to_owned(), 2)].into() }).await;
-    comes_back(Transparent { inner: Pointed { x: -1 } }).await;
+    comes_back(Flattened {
+        a: 1,
+        rest: [("b".to_owned(), 2)].into(),
+    })
+    .await;
+    comes_back(Transparent {
+        inner: Pointed { x: -1 },
+    })
+    .await;
     comes_back(Celsius(4.0)).await;
     comes_back(ByHand { n: 9 }).await;
 }
@@ -231,16 +274,53 @@ async fn enums_of_every_shape_come_back_the_same() {
         Shapes::Struct { a: 1, b: None },
     ];
     comes_back(all).await;
-    comes_back(vec![Internal::A { n: 1 }, Internal::B(Pointed { x: 1 }), Internal::C]).await;
+    comes_back(vec![
+        Internal::A { n: 1 },
+        Internal::B(Pointed { x: 1 }),
+        Internal::C,
+    ])
+    .await;
     comes_back(vec![Untagged::Number(1), Untagged::Text("x".into())]).await;
 }
 
 #[tokio::test]
 async fn recursive_and_generic_types_come_back_the_same() {
-    let leaf = Tree { value: 1, kids: Vec::new(), parent: None };
-    comes_back(Tree { value: 2, kids: vec![leaf.clone()], parent: Some(Box::new(leaf)) }).await;
-    let page = Page::<u8> { items: vec![1], fixed: [1, 2, 3], next: None, of: PhantomData };
-    comes_back(Page::<u8, 2> { next: Some(Box::new(page.clone())), ..page }).await;
-    comes_back(Defaulted { value: 7u8, marker: PhantomData }).await;
-    comes_back(vec![Either::<u8, Tree>::Left(1), Either::Right { right: Tree { value: 1, kids: vec![], parent: None } }]).await;
+    let leaf = Tree {
+        value: 1,
+        kids: Vec::new(),
+        parent: None,
+    };
+    comes_back(Tree {
+        value: 2,
+        kids: vec![leaf.clone()],
+        parent: Some(Box::new(leaf)),
+    })
+    .await;
+    let page = Page::<u8> {
+        items: vec![1],
+        fixed: [1, 2, 3],
+        next: None,
+        of: PhantomData,
+    };
+    comes_back(Page::<u8, 2> {
+        next: Some(Box::new(page.clone())),
+        ..page
+    })
+    .await;
+    comes_back(Defaulted {
+        value: 7u8,
+        marker: PhantomData,
+    })
+    .await;
+    comes_back(vec![
+        Either::<u8, Tree>::Left(1),
+        Either::Right {
+            right: Tree {
+                value: 1,
+                kids: vec![],
+                parent: None,
+            },
+        },
+    ])
+    .await;
 }

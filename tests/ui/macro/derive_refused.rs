@@ -44,6 +44,9 @@ pub struct Opaque {
 }
 
 #[derive(Wire)]
+pub struct Skipped(#[serde(skip)] u8);
+
+#[derive(Wire)]
 pub union Bits {
     a: u32,
     b: f32,

@@ -4,6 +4,7 @@ use helve::prelude::*;
 pub trait Odd {
     async fn new(&self);
     async fn of(&self, n: u8);
+    async fn into(&self);
     async fn by_value(self);
     async fn boxed(self: Box<Self>);
     async fn free(n: u8);

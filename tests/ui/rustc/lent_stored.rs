@@ -11,12 +11,12 @@ pub trait Cart {
 }
 
 struct MemCart {
-    kept: Option<ViewerHandle>,
+    kept: ViewerHandle,
 }
 
 impl Cart for MemCart {
     async fn peek(&mut self, viewer: &ViewerHandle) {
-        self.kept = Some(viewer);
+        self.kept = viewer;
     }
 }
 

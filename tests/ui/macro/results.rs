@@ -7,6 +7,7 @@ pub trait Names {
     async fn maybe(&self) -> Option<&String>;
     async fn opaque(&self) -> impl Iterator<Item = u8>;
     async fn me(&self) -> Self;
+    async fn fails(&self) -> Result<u8, RpcError>;
 }
 
 fn main() {}
