@@ -1,7 +1,8 @@
+//! A counter that lives in one process and is called from others.
 use helve::prelude::*;
 
 #[interface]
-pub trait Counter {
+trait Counter {
     /// Adds `n` and returns the sum.
     async fn add(&mut self, n: u64) -> u64;
 }

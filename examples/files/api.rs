@@ -74,5 +74,12 @@ pub enum FileError {
     #[error("{0}: {1}")]
     Io(String, String),
     #[error("the sink failed: {0}")]
-    Sink(#[from] SinkError),
+    Sink(String),
+}
+
+/// So that `?` works on the calls of the sink.
+impl From<RpcError> for FileError {
+    fn from(error: RpcError) -> Self {
+        FileError::Sink(error.to_string())
+    }
 }

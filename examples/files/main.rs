@@ -1,8 +1,6 @@
 //! A directory of one machine, held by another as a tree of handles.
 //!
-//! `files [DIR]` serves DIR (default `.`) on a port of its own and is its client; `files --serve URL [DIR]` and
-//! `files --connect URL` do the two halves. `--find TEXT` says what to search for.
-//! The interfaces are in `api.rs`, the server's objects in `host.rs`; what a client does with handles is here.
+//! `api.rs` has the interfaces, `host.rs` the server's objects; what a client does with handles is here.
 #![allow(unreachable_pub)] // `pub` as it would be in a library of your own
 
 mod api;
@@ -10,147 +8,129 @@ mod host;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use api::*;
 use helve::prelude::*;
-use helve::{Connection, Remote, Stats};
+use helve::{Connection, Stats};
 use tokio::task::JoinSet;
 
-const USAGE: &str = "usage: files [--serve URL | --connect URL] [--find TEXT] [DIR]";
-/// Calls in flight at most: enough to fill a wire, few enough to be polite.
+const USAGE: &str = "usage: files [DIR [TEXT]]         serve DIR (default `.`) here, walk it, and search it for TEXT
+       files --serve URL [DIR]      serve only
+       files --connect URL [TEXT]   walk and search what is served at URL";
+/// Calls in flight at most.
 const AT_ONCE: usize = 32;
-/// The read phase stops after so many bytes, the search after so many matches.
+/// The reading stops after so many bytes, the search after so many matches.
 const READ: u64 = 16 << 20;
 const ENOUGH: u64 = 100;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
+    let args = std::env::args_os()
+        .skip(1)
+        .map(|arg| arg.to_string_lossy().into_owned());
+    let args: Vec<String> = args.collect();
+    let done = match args.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["--serve", url] => serve(url, ".").await,
+        ["--serve", url, dir] => serve(url, dir).await,
+        ["--connect", url] => visit(url, "the").await,
+        ["--connect", url, text] => visit(url, text).await,
+        [] => both(".", "the").await,
+        [dir] if !dir.starts_with('-') => both(dir, "the").await,
+        [dir, text] if !dir.starts_with('-') => both(dir, text).await,
+        _ => Err(USAGE.into()),
+    };
+    done.map_or_else(
+        |error| {
             eprintln!("error: {error}");
             ExitCode::FAILURE
-        }
-    }
+        },
+        |()| ExitCode::SUCCESS,
+    )
 }
 
-async fn run() -> Result<(), Box<dyn Error>> {
-    let (mut dir, mut serve, mut connect, mut find) = (None, None, None, None);
-    let mut args = std::env::args_os().skip(1);
-    while let Some(arg) = args.next() {
-        let option = match arg.to_str() {
-            Some("--serve") => &mut serve,
-            Some("--connect") => &mut connect,
-            Some("--find") => &mut find,
-            Some("--help" | "-h") => return Ok(println!("{USAGE}")),
-            Some(other) if other.starts_with('-') => return Err(USAGE.into()),
-            _ if dir.is_some() => return Err(USAGE.into()),
-            _ => {
-                dir = Some(arg);
-                continue;
-            }
-        };
-        let value = args.next().and_then(|value| value.into_string().ok());
-        *option = Some(value.filter(|value| !value.is_empty()).ok_or(USAGE)?);
-    }
-    let find = find.as_deref().unwrap_or("TODO");
-    if let Some(url) = connect {
-        if dir.is_some() || serve.is_some() {
-            return Err(format!("what is served is said where it is served\n{USAGE}").into());
-        }
-        return tour(helve::connect(url).await?, find).await;
-    }
-    let dir = dir.unwrap_or_else(|| ".".into());
-    let dir = Path::new(&dir);
-    let root = host::serve_dir(dir).map_err(|error| format!("{}: {error}", dir.display()))?;
+async fn bind(url: &str, dir: &str) -> Result<helve::Server, Box<dyn Error>> {
+    let root = host::serve_dir(Path::new(dir)).map_err(|error| format!("{dir}: {error}"))?;
     // One root for all clients: it has no state that is theirs.
     let server = helve::Server::builder().root(move |_peer| std::future::ready(Ok(root.clone())));
-    let server = server.bind(serve.as_deref().unwrap_or("ws://127.0.0.1:0"));
-    let server = server.await?;
-    let url = server.url().to_owned();
-    println!("serving {} on {url}", dir.display());
-    if serve.is_some() {
-        tokio::select! {
-            () = server.run() => {}
-            _ = tokio::signal::ctrl_c() => println!("stopped"),
-        }
-        return Ok(());
-    }
-    tokio::spawn(server.run());
-    tour(helve::connect(url).await?, find).await
+    let server = server.bind(url).await?;
+    println!("serving {dir} on {}", server.url());
+    Ok(server)
 }
 
-/// Everything a client does here, one phase after the other.
-async fn tour(root: DirHandle, find: &str) -> Result<(), Box<dyn Error>> {
-    let connection = root.connection().ok_or("the root is not remote")?;
-    let mut meter = Meter::new(connection);
-
-    let tree = walk(&root).await?;
-    meter.lap("walk");
-    let bytes: u64 = tree.files.values().sum();
-    println!(
-        "{} directories, {} files, {bytes} bytes",
-        tree.dirs,
-        tree.files.len()
-    );
-    for (path, why) in tree.skipped.iter().take(5) {
-        println!("  skipped {}: {}", printable(path), printable(why));
+async fn serve(url: &str, dir: &str) -> Result<(), Box<dyn Error>> {
+    let server = bind(url, dir).await?;
+    tokio::select! {
+        () = server.run() => {}
+        _ = tokio::signal::ctrl_c() => println!("stopped"),
     }
-    if tree.skipped.len() > 5 {
-        println!("  skipped {} more", tree.skipped.len() - 5);
-    }
-
-    // The deepest file shows best what pipelining saves.
-    let depth = |path: &str| path.matches('/').count();
-    if let Some(path) = tree.files.keys().rev().max_by_key(|path| depth(path)) {
-        // Nothing is waited for until the `read`: the calls that open travel before it, in the same message.
-        let head = open(&root, path).read(0, 64).await?;
-        meter.lap("open by path, pipelined");
-
-        let (mut dir, mut name) = (root.clone(), path.as_str());
-        while let Some((first, rest)) = name.split_once('/') {
-            (dir, name) = (dir.dir(first).await?, rest);
-        }
-        let same = dir.file(name).await?.read(0, 64).await?;
-        meter.lap("the same, one by one");
-        let equal = if head == same { "the same" } else { "another" };
-        println!("{}: opened twice, {equal} content", printable(path));
-    }
-
-    let (files, read, unread) = read(&root, &tree.files).await?;
-    meter.lap("read");
-    println!("read {files} files, {read} bytes");
-    for (path, error) in unread.iter().take(5) {
-        println!(
-            "  skipped {}: {}",
-            printable(path),
-            printable(&error.to_string())
-        );
-    }
-
-    // Any object that implements `Sink` becomes a handle. It stays here: the server calls it while `search` runs.
-    let sink = SinkHandle::new(Printer(AtomicU64::new(0)));
-    println!("searching for `{find}`");
-    let found = root.search(find, &sink).await?;
-    meter.lap("search");
-    let more = if found < ENOUGH {
-        ""
-    } else {
-        ", and that is enough"
-    };
-    println!("{found} matches{more}");
-    meter.print();
     Ok(())
 }
 
-/// A handle to the file at `path`, before anybody knows whether there is one. A name that is missing fails the calls
-/// that are made on it.
+async fn both(dir: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    let server = bind("ws://127.0.0.1:0", dir).await?;
+    let url = server.url().to_owned();
+    tokio::spawn(server.run());
+    visit(&url, text).await
+}
+
+/// Everything a client does here, one phase after the other.
+async fn visit(url: &str, text: &str) -> Result<(), Box<dyn Error>> {
+    let root: DirHandle = helve::connect(url).await?;
+    let mut meter = Meter::new(root.connection().ok_or("the root is not remote")?);
+
+    let Tree {
+        dirs,
+        files,
+        mut skipped,
+    } = walk(&root).await?;
+    meter.lap("walk");
+    let bytes: u64 = files.values().sum();
+    println!("{dirs} directories, {} files, {bytes} bytes", files.len());
+
+    // The deepest file shows best what pipelining saves.
+    if let Some(path) = files.keys().max_by_key(|path| path.matches('/').count()) {
+        // Nothing waits before the `read`: the calls that open are on their way when it follows.
+        let head = open(&root, path).read(0, 64).await;
+        meter.lap("open by path, pipelined");
+        let same = head == one_by_one(&root, path).await;
+        meter.lap("the same, one by one");
+        let same = if same { "the same" } else { "it changed" };
+        println!("opened {} both ways: {same}", printable(path));
+    }
+
+    let (count, bytes) = read(&root, &files, &mut skipped).await?;
+    meter.lap("read");
+    println!(
+        "read {count} files, {bytes} bytes; skipped {}",
+        skipped.len()
+    );
+    for what in skipped.iter().take(5) {
+        println!("  {}", printable(what));
+    }
+
+    println!("searching for `{text}`");
+    // Any `impl Sink` becomes a handle. The object stays here: the server calls it while `search` runs.
+    let found = root.search(text, &Printer::default().into()).await?;
+    meter.lap("search");
+    println!(
+        "{found} matches{}",
+        if found < ENOUGH {
+            ""
+        } else {
+            ", and that is enough"
+        }
+    );
+    println!("\n{}", meter.table);
+    Ok(())
+}
+
+/// A handle to the file at `path`, before anybody knows whether there is one: if not, the calls made on it fail.
 fn open(root: &DirHandle, path: &str) -> FileHandle {
     let (mut dir, mut name) = (root.clone(), path);
     while let Some((first, rest)) = name.split_once('/') {
@@ -159,20 +139,28 @@ fn open(root: &DirHandle, path: &str) -> FileHandle {
     dir.file(name).pipelined()
 }
 
+async fn one_by_one(root: &DirHandle, path: &str) -> Result<Vec<u8>, CallError<FileError>> {
+    let (mut dir, mut name) = (root.clone(), path);
+    while let Some((first, rest)) = name.split_once('/') {
+        (dir, name) = (dir.dir(first).await?, rest);
+    }
+    dir.file(name).await?.read(0, 64).await
+}
+
+/// Files with their sizes by path; and what was skipped, with the reason.
 #[derive(Default)]
 struct Tree {
     dirs: u64,
     files: BTreeMap<String, u64>,
-    skipped: BTreeMap<String, String>,
+    skipped: BTreeSet<String>,
 }
 
 /// Lists all directories, many at once.
-async fn walk(root: &DirHandle) -> Result<Tree, RpcError> {
+async fn walk(root: &DirHandle) -> Result<Tree, Box<dyn Error>> {
     let mut tree = Tree::default();
     let mut todo = vec![(String::new(), root.list().pipelined())];
     let mut pages = JoinSet::new();
     loop {
-        // Last in, first out: what waits, and so the handles held, grows with the depth and not with the breadth.
         while pages.len() < AT_ONCE
             && let Some((path, listing)) = todo.pop()
         {
@@ -181,97 +169,95 @@ async fn walk(root: &DirHandle) -> Result<Tree, RpcError> {
         let Some(done) = pages.join_next().await else {
             return Ok(tree);
         };
-        let (page, path, listing) = done.map_err(|e| RpcError::Internal(e.to_string()))?;
-        let page = match page {
-            Ok(page) => page,
-            // An error of the method is about this directory, any other about the connection.
-            Err(CallError::App(error)) => {
-                tree.skipped.insert(path, error.to_string());
-                continue;
+        let (page, path, listing) = done?;
+        match page {
+            Ok(page) if page.is_empty() => tree.dirs += 1,
+            Ok(page) => {
+                // What is below goes first: the handles held grow with the depth of the tree, not with its breadth.
+                todo.push((path.clone(), listing));
+                for Entry { name, node } in page {
+                    let path = if path.is_empty() {
+                        name
+                    } else {
+                        format!("{path}/{name}")
+                    };
+                    match node {
+                        Node::Dir(dir) => todo.push((path, dir.list().pipelined())),
+                        Node::File(size) => drop(tree.files.insert(path, size)),
+                        Node::Skipped(why) => drop(tree.skipped.insert(format!("{path}: {why}"))),
+                    }
+                }
             }
-            Err(CallError::RpcError(error)) => return Err(error),
-        };
-        if page.is_empty() {
-            tree.dirs += 1;
-            continue;
-        }
-        todo.push((path.clone(), listing));
-        for Entry { name, node } in page {
-            let path = if path.is_empty() {
-                name
-            } else {
-                format!("{path}/{name}")
-            };
-            match node {
-                Node::Dir(dir) => todo.push((path, dir.list().pipelined())),
-                Node::File { size } => drop(tree.files.insert(path, size)),
-                Node::Skipped(why) => drop(tree.skipped.insert(path, why)),
-            }
+            // The method's own error is about this directory, any other about the connection.
+            Err(CallError::App(error)) => drop(tree.skipped.insert(error.to_string())),
+            Err(CallError::RpcError(error)) => return Err(error.into()),
         }
     }
 }
 
-/// Reads files until [`READ`] bytes are planned: how many files and bytes came, and what could not be read.
+/// Reads files up to [`READ`] bytes, many at once. Returns how many files and bytes.
 async fn read(
     root: &DirHandle,
     files: &BTreeMap<String, u64>,
-) -> Result<(u64, u64, BTreeMap<String, CallError<FileError>>), Box<dyn Error>> {
-    let mut planned = 0;
-    let mut todo = files.iter().take_while(|(_, size)| {
-        planned += **size;
-        planned <= READ
-    });
-    let (mut count, mut bytes, mut unread) = (0, 0, BTreeMap::new());
+    skipped: &mut BTreeSet<String>,
+) -> Result<(u64, u64), Box<dyn Error>> {
+    let (mut count, mut bytes, mut planned) = (0, 0, 0);
+    let mut todo = files.iter();
     let mut reads = JoinSet::new();
     loop {
         while reads.len() < AT_ONCE
-            && let Some((path, _)) = todo.next()
+            && planned < READ
+            && let Some((path, size)) = todo.next()
         {
-            let (path, file) = (path.clone(), open(root, path));
-            reads.spawn(async move { (read_all(&file).await, path) });
+            planned += size;
+            let file = open(root, path);
+            reads.spawn(async move { read_all(&file).await });
         }
-        match reads.join_next().await {
-            None => return Ok((count, bytes, unread)),
-            Some(done) => match done? {
-                (Ok(len), _) => (count, bytes) = (count + 1, bytes + len),
-                (Err(error), path) => drop(unread.insert(path, error)),
-            },
+        let Some(done) = reads.join_next().await else {
+            return Ok((count, bytes));
+        };
+        match done? {
+            Ok(len) => (count, bytes) = (count + 1, bytes + len),
+            Err(CallError::App(error)) => drop(skipped.insert(error.to_string())),
+            // One of the calls that open failed, and broke the handle that it should have given.
+            Err(CallError::RpcError(RpcError::Broken(cause)))
+                if matches!(*cause, RpcError::App(_)) =>
+            {
+                skipped.insert(cause.to_string());
+            }
+            Err(CallError::RpcError(error)) => return Err(error.into()),
         }
     }
 }
 
-/// Chunk after chunk: a payload has an upper bound, and who reads should have one too.
+/// Chunk by chunk, at most [`READ`] bytes.
 async fn read_all(file: &FileHandle) -> Result<u64, CallError<FileError>> {
     let mut offset = 0;
     loop {
         let chunk = file.read(offset, CHUNK).await?;
         offset += chunk.len() as u64;
-        if chunk.len() < CHUNK as usize {
+        if chunk.len() < CHUNK as usize || offset >= READ {
             return Ok(offset);
         }
     }
 }
 
-/// Prints the first matches, counts the rest, and stops the search when it has seen enough.
+/// Prints the first matches, counts the rest, and has the search stopped when it has seen enough.
+#[derive(Default)]
 struct Printer(AtomicU64);
 
 impl Sink for Printer {
-    async fn found(&self, hit: Hit) -> bool {
+    async fn found(&self, Hit { path, line, text }: Hit) -> bool {
         let seen = self.0.fetch_add(1, Relaxed) + 1;
         if seen <= 5 {
-            let text: String = hit.text.chars().take(80).collect();
-            println!(
-                "  {}:{}: {}",
-                printable(&hit.path),
-                hit.line,
-                printable(&text)
-            );
+            let text: String = text.chars().take(80).collect();
+            println!("  {}:{line}: {}", printable(&path), printable(&text));
         }
         seen < ENOUGH
     }
 }
 
-/// Names and lines come from elsewhere: no control characters for the terminal.
+/// Names and lines come from elsewhere: no control characters to the terminal.
 fn printable(text: &str) -> String {
     text.replace(char::is_control, "\u{fffd}")
 }
@@ -279,53 +265,51 @@ fn printable(text: &str) -> String {
 /// What each phase cost: differences of what the connection counts.
 struct Meter {
     connection: Connection,
-    last: (Stats, Instant),
-    laps: Vec<(&'static str, Stats, Stats, Duration)>,
+    stats: Stats,
+    since: Instant,
+    table: String,
 }
 
 impl Meter {
     fn new(connection: Connection) -> Meter {
-        let last = (connection.stats(), Instant::now());
-        Meter {
-            connection,
-            last,
-            laps: Vec::new(),
-        }
-    }
-
-    fn lap(&mut self, phase: &'static str) {
-        let (now, time) = (self.connection.stats(), Instant::now());
-        let (then, since) = std::mem::replace(&mut self.last, (now, time));
-        self.laps.push((phase, then, now, time - since));
-    }
-
-    fn print(&self) {
-        let row = |name: &str, cells: [String; 5]| {
-            let [trips, frames, messages, bytes, ms] = cells;
-            println!("{name:<24}{trips:>12}{frames:>15}{messages:>15}{bytes:>21}{ms:>10}");
-        };
-        println!();
         let heads = [
             "round trips",
             "frames out/in",
-            "messages",
+            "messages out/in",
             "bytes out/in",
             "ms",
         ];
-        row("", heads.map(String::from));
-        for (name, a, b, time) in &self.laps {
-            let both = |f: fn(&Stats) -> (u64, u64)| {
-                let ((out, back), (out0, back0)) = (f(b), f(a));
-                format!("{}/{}", out - out0, back - back0)
-            };
-            let cells = [
-                (b.round_trips - a.round_trips).to_string(),
-                both(|s| (s.frames_out, s.frames_in)),
-                both(|s| (s.messages_out, s.messages_in)),
-                both(|s| (s.bytes_out, s.bytes_in)),
-                format!("{:.1}", time.as_secs_f64() * 1e3),
-            ];
-            row(name, cells);
+        let table = Self::row("", heads.map(String::from));
+        Meter {
+            stats: connection.stats(),
+            since: Instant::now(),
+            connection,
+            table,
         }
+    }
+
+    fn row(phase: &str, [trips, frames, messages, bytes, ms]: [String; 5]) -> String {
+        format!("{phase:<23} {trips:>11} {frames:>14} {messages:>15} {bytes:>16} {ms:>8}\n")
+    }
+
+    fn lap(&mut self, phase: &str) {
+        let (a, b) = (self.stats, self.connection.stats());
+        let cells = [
+            format!("{}", b.round_trips - a.round_trips),
+            format!(
+                "{}/{}",
+                b.frames_out - a.frames_out,
+                b.frames_in - a.frames_in
+            ),
+            format!(
+                "{}/{}",
+                b.messages_out - a.messages_out,
+                b.messages_in - a.messages_in
+            ),
+            format!("{}/{}", b.bytes_out - a.bytes_out, b.bytes_in - a.bytes_in),
+            format!("{:.1}", self.since.elapsed().as_secs_f64() * 1e3),
+        ];
+        self.table += &Self::row(phase, cells);
+        (self.stats, self.since) = (b, Instant::now());
     }
 }

@@ -1,1 +1,136 @@
-// tests
+use std::fs;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use super::*;
+
+/// Serves a small tree, runs `client` on it and takes it away again.
+async fn served<F: Future<Output = ()>>(name: &str, client: impl FnOnce(DirHandle) -> F) {
+    let home = std::env::temp_dir().join(format!("helve-files-{}-{name}", std::process::id()));
+    fs::create_dir_all(home.join("served/a/b")).unwrap();
+    fs::write(home.join("secret"), "needle").unwrap();
+    fs::write(home.join("served/a/b/deep.txt"), "hay\n a needle\n").unwrap();
+    fs::write(home.join("served/long"), vec![7; CHUNK as usize * 2 + 5]).unwrap();
+    for i in 0..450 {
+        fs::write(home.join(format!("served/a/{i:03}")), "needle").unwrap();
+    }
+    #[cfg(unix)]
+    {
+        use std::os::unix::{ffi::OsStrExt, fs::symlink};
+        symlink("../secret", home.join("served/out")).unwrap();
+        symlink(".", home.join("served/loop")).unwrap();
+        // Some file systems refuse such a name; then there is nothing to skip.
+        let _ = fs::write(
+            home.join("served")
+                .join(std::ffi::OsStr::from_bytes(b"\xff")),
+            "",
+        );
+    }
+    let server = bind("ws://127.0.0.1:0", home.join("served").to_str().unwrap())
+        .await
+        .unwrap();
+    let url = server.url().to_owned();
+    let server = tokio::spawn(server.run());
+    let root = helve::connect(url).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(20), client(root))
+        .await
+        .unwrap();
+    server.abort();
+    fs::remove_dir_all(home).unwrap();
+}
+
+#[tokio::test]
+async fn a_walk_finds_every_file_once_and_says_what_it_skips() {
+    served("walk", async |root| {
+        let tree = walk(&root).await.unwrap();
+        assert_eq!((tree.dirs, tree.files.len()), (3, 452));
+        assert_eq!(tree.files["a/b/deep.txt"], 14);
+        #[cfg(unix)]
+        assert!(tree.skipped.contains("out: a symbolic link"));
+
+        let mut skipped = BTreeSet::new();
+        let read = read(&root, &tree.files, &mut skipped).await.unwrap();
+        assert_eq!(read, (452, tree.files.values().sum()));
+        assert!(skipped.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_nested_path_is_opened_and_read_in_one_round_trip() {
+    served("open", async |root| {
+        let connection = root.connection().unwrap();
+        let before = connection.stats().round_trips;
+        assert_eq!(
+            open(&root, "a/b/deep.txt").read(7, 6).await.unwrap(),
+            b"needle"
+        );
+        assert_eq!(connection.stats().round_trips, before + 1);
+        let missing = open(&root, "a/x/deep.txt")
+            .read(0, 1)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(missing.contains("a/x: "), "{missing}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_name_leads_out_of_the_served_directory() {
+    served("out", async |root| {
+        for name in [
+            "",
+            ".",
+            "..",
+            "/",
+            "/etc",
+            "a/b",
+            "a/..",
+            "a/",
+            "./a",
+            "../secret",
+            "a\0",
+        ] {
+            assert!(root.dir(name).await.is_err(), "{name:?}");
+            assert!(root.file(name).await.is_err(), "{name:?}");
+        }
+        #[cfg(unix)]
+        assert_eq!(
+            root.file("out").await.unwrap_err(),
+            CallError::App(FileError::Outside("out".into()))
+        );
+        let wrong = root.file("a").await.unwrap_err();
+        assert_eq!(
+            wrong,
+            CallError::App(FileError::Not("a".into(), "regular file".into()))
+        );
+    })
+    .await;
+}
+
+#[derive(Default)]
+struct Stops(Mutex<Vec<String>>);
+impl Sink for Stops {
+    async fn found(&self, hit: Hit) -> bool {
+        let mut seen = self.0.lock().unwrap();
+        seen.push(format!("{}:{}: {}", hit.path, hit.line, hit.text));
+        seen.len() < 452
+    }
+}
+
+#[tokio::test]
+async fn a_search_shows_each_match_in_order_until_the_sink_has_enough() {
+    served("search", async |root| {
+        let sink = SinkHandle::new(Stops::default());
+        // The one in `secret` is not served.
+        assert_eq!(root.search("needle", &sink).await.unwrap(), 451);
+        assert_eq!(
+            root.search("needle", &sink).await.unwrap(),
+            1,
+            "452 were enough"
+        );
+        assert_eq!(root.search("nowhere", &sink).await.unwrap(), 0);
+    })
+    .await;
+}

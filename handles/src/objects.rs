@@ -3,6 +3,7 @@
 //! A node belongs to a server or a client (one may be shared by several); it is never global.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use slotmap::SlotMap;
 
@@ -24,50 +25,56 @@ pub struct Identity {
 }
 
 /// The slot map of a [node](self): identity to key to `T`.
+///
+/// Nearly every object is seen through one interface, and there may be millions of them: the address alone finds the
+/// first entry of an object, and only its further ones are kept by their whole identity.
 #[derive(Debug)]
 pub struct Objects<T> {
-    slots: SlotMap<ObjectKey, (Identity, T)>,
-    keys: HashMap<Identity, ObjectKey, IdHash>,
+    slots: SlotMap<ObjectKey, T>,
+    first: HashMap<usize, ObjectKey, IdHash>,
+    further: HashMap<Identity, ObjectKey, IdHash>,
 }
 
 impl<T> Default for Objects<T> {
     fn default() -> Self {
         Objects {
             slots: SlotMap::with_key(),
-            keys: HashMap::default(),
+            first: HashMap::default(),
+            further: HashMap::default(),
         }
     }
 }
 
 impl<T> Objects<T> {
-    /// The entry of an object, if it has one.
-    pub fn find(&self, identity: Identity) -> Option<(ObjectKey, &T)> {
-        let key = *self.keys.get(&identity)?;
-        self.slots.get(key).map(|(_, t)| (key, t))
+    /// The entries that may be the one of this identity, two at most. Who knows what a `T` is must compare.
+    pub fn candidates(&self, identity: Identity) -> impl Iterator<Item = &T> {
+        let first = self.first.get(&identity.address);
+        let keys = first.into_iter().chain(self.further.get(&identity));
+        keys.filter_map(|key| self.slots.get(*key))
     }
 
     /// Adds an object. `make` is given the key that it gets.
     pub fn insert(&mut self, identity: Identity, make: impl FnOnce(ObjectKey) -> T) -> ObjectKey {
-        let key = self.slots.insert_with_key(|key| (identity, make(key)));
-        self.keys.insert(identity, key);
+        let key = self.slots.insert_with_key(make);
+        match self.first.entry(identity.address) {
+            Entry::Vacant(place) => _ = place.insert(key),
+            Entry::Occupied(_) => _ = self.further.insert(identity, key),
+        }
         key
     }
 
     /// The entry of a key.
     pub fn get(&self, key: ObjectKey) -> Option<&T> {
-        self.slots.get(key).map(|(_, t)| t)
+        self.slots.get(key)
     }
 
-    /// The entry of a key, to change.
-    pub fn get_mut(&mut self, key: ObjectKey) -> Option<&mut T> {
-        self.slots.get_mut(key).map(|(_, t)| t)
-    }
-
-    /// Takes an object out.
-    pub fn remove(&mut self, key: ObjectKey) -> Option<T> {
-        let (identity, t) = self.slots.remove(key)?;
-        if self.keys.get(&identity) == Some(&key) {
-            self.keys.remove(&identity);
+    /// Takes an object out. `identity` is what it was inserted with.
+    pub fn remove(&mut self, key: ObjectKey, identity: Identity) -> Option<T> {
+        let t = self.slots.remove(key)?;
+        if self.first.get(&identity.address) == Some(&key) {
+            self.first.remove(&identity.address);
+        } else if self.further.get(&identity) == Some(&key) {
+            self.further.remove(&identity);
         }
         Some(t)
     }
@@ -80,10 +87,5 @@ impl<T> Objects<T> {
     /// Whether peers hold none.
     pub fn is_empty(&self) -> bool {
         self.slots.is_empty()
-    }
-
-    /// Every entry.
-    pub fn iter(&self) -> impl Iterator<Item = (ObjectKey, &T)> {
-        self.slots.iter().map(|(k, (_, t))| (k, t))
     }
 }

@@ -23,7 +23,6 @@ pub fn put_uint(buf: &mut Vec<u8>, value: u64) {
     }
 }
 
-#[inline]
 fn put_uint_wide(buf: &mut Vec<u8>, value: u64) {
     // Whole arrays, of a length that the compiler knows: one look at the room for each. Ids and hashes come here.
     match value.to_be_bytes() {
@@ -36,8 +35,20 @@ fn put_uint_wide(buf: &mut Vec<u8>, value: u64) {
 
 #[inline]
 fn put_wide<const N: usize>(buf: &mut Vec<u8>, marker: u8, bytes: [u8; N]) {
+    // One look at the room for both.
+    buf.reserve(1 + N);
     buf.push(marker);
     buf.extend_from_slice(&bytes);
+}
+
+/// An unsigned int of 32 bits that seldom is small, a hash for example: the same bytes as [`put_uint`].
+#[inline]
+pub fn put_hash(buf: &mut Vec<u8>, value: u32) {
+    if value > 0xffff {
+        put_wide(buf, 0xce, value.to_be_bytes());
+    } else {
+        put_uint(buf, u64::from(value));
+    }
 }
 
 /// An int in its shortest form.

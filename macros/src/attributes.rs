@@ -102,8 +102,7 @@ pub(crate) fn without_defaults(generics: &mut Generics) {
     }
 }
 
-/// Whether all words in a type are those of std and of the encoding table. A type of the user's that shadows one of them
-/// is taken for it; then a handle inside it cannot be sent, which says so.
+/// Whether all words in a type are those of std and of the encoding table.
 pub(crate) fn is_std(ty: &Type) -> bool {
     const LEAVES: [&str; 19] = [
         "bool", "char", "str", "String", "u8", "u16", "u32", "u64", "usize", "i8", "i16", "i32",

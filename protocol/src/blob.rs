@@ -40,6 +40,7 @@ impl Blob {
     }
 
     /// `message[range]`; shares the message's memory where that wastes little. Empty where the range does not fit.
+    #[inline]
     pub fn slice(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
         // A fixed number of bytes is a few loads; what lies behind the payload is copied along and never shown.
         if range.len() <= INLINE
@@ -51,6 +52,11 @@ impl Blob {
                 bytes: *bytes,
             });
         }
+        Blob::slice_any(message, range)
+    }
+
+    #[inline(never)]
+    fn slice_any(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
         let Some(part) = message.get(range) else {
             return Blob::EMPTY;
         };
@@ -74,6 +80,7 @@ impl From<Vec<u8>> for Blob {
 
 impl std::ops::Deref for Blob {
     type Target = [u8];
+    #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
             Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),

@@ -7,8 +7,8 @@ use crate::error::{Code, FloorCharBoundary};
 use crate::frame::{CallKind, Caps};
 use crate::limits::{MESSAGE_MAX, RELEASE_PAIRS_MAX};
 pub use crate::put::{
-    put_array, put_bin, put_bool, put_cap, put_int, put_map, put_nil, put_str, put_transfer,
-    put_uint,
+    put_array, put_bin, put_bool, put_cap, put_hash, put_int, put_map, put_nil, put_str,
+    put_transfer, put_uint,
 };
 
 /// The `ext` of a call to be written. The default writes none.
@@ -108,7 +108,7 @@ pub fn write_call_head(
         put_uint(buf, id);
     }
     put_int(buf, target.raw());
-    put_uint(buf, u64::from(method));
+    put_hash(buf, method);
 }
 
 /// What follows the arguments of a call.

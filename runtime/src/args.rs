@@ -60,6 +60,11 @@ impl Args {
         value
     }
 
+    /// The next argument, or `None` where the caller sends fewer.
+    pub(crate) fn optional<'a, T: Deserialize<'a>>(&'a self) -> Result<Option<T>, RpcError> {
+        (self.left.get() > 0).then(|| self.next()).transpose()
+    }
+
     /// The next argument.
     pub fn take<M: Typed>(&self) -> Result<M::T, RpcError> {
         let rest = self.bytes.get(self.at.get()..).unwrap_or_default();

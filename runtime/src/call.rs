@@ -182,7 +182,13 @@ impl<H: Remote, E: CallFailure + Into<RpcError>> Call<H, E> {
                     session.open(&out)
                 });
                 match opened {
-                    Ok(key) => H::from_ref(Ref::there(RemoteRef::new(remote.conn.clone(), key))),
+                    Ok(key) => {
+                        let opened = RemoteRef::new(remote.conn.clone(), key);
+                        if let Some(at) = deadline {
+                            watch_deadline(&opened, at);
+                        }
+                        H::from_ref(Ref::there(opened))
+                    }
                     Err(fault) => H::broken(RpcError::from_fault(&fault)),
                 }
             }
@@ -394,6 +400,25 @@ impl<T, E> std::fmt::Debug for Call<T, E> {
             .field("deadline", &self.deadline)
             .finish_non_exhaustive()
     }
+}
+
+/// Cancels an OPEN that has no answer by then. Nobody polls it, so it has a small task of its own.
+fn watch_deadline(opened: &Arc<RemoteRef>, at: Instant) {
+    let opened = Arc::downgrade(opened);
+    tokio::spawn(async move {
+        let settled = std::future::poll_fn(|task| match opened.upgrade() {
+            Some(opened) => opened
+                .conn
+                .with(|session| session.poll_settled(opened.key, task.waker()))
+                .map(drop),
+            None => Poll::Ready(()),
+        });
+        if tokio::time::timeout_at(at, settled).await.is_err()
+            && let Some(opened) = opened.upgrade()
+        {
+            opened.conn.with(|session| session.cancel_open(opened.key));
+        }
+    });
 }
 
 fn decode<T: Wire, E: CallFailure>(conn: &Arc<Conn>, answer: Answer<ObjectRef>) -> Result<T, E> {

@@ -36,6 +36,7 @@ pub(crate) struct InCaps {
 
 impl InCaps {
     /// References that came over `conn`. `lease` ends with the call that lent some of them.
+    #[inline]
     pub(crate) fn new(
         conn: &Arc<Conn>,
         caps: Vec<Received<ObjectRef>>,

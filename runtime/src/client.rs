@@ -298,10 +298,12 @@ impl Connection {
         self.0.peer.clone()
     }
 
-    /// Closes it: what was sent is still acknowledged, for at most 5 s. Every handle of it breaks.
+    /// Closes it: what was sent is still acknowledged, for at most 5 s. Every handle of it breaks. When this returns the
+    /// peer has heard of it, or could not within another 5 s: the program may end.
     pub async fn close(&self) {
         self.0.close(Close::normal());
-        self.closed().await;
+        // Cannot fail: `self` keeps the sender.
+        let _ = self.0.unlinked.subscribe().wait_for(|gone| *gone).await;
     }
 
     /// Waits for its end and says how it ended.

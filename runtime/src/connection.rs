@@ -30,6 +30,8 @@ pub(crate) struct Conn {
     /// Methods of ours that wait, by the call that they answer.
     running: Mutex<HashMap<IncomingId, Running>>,
     pub(crate) state: watch::Sender<State>,
+    /// The link is gone too: the last Close was heard, or given up.
+    pub(crate) unlinked: watch::Sender<bool>,
 }
 
 /// A method that waits.
@@ -72,6 +74,7 @@ impl Conn {
             users: AtomicUsize::new(0),
             running: Mutex::default(),
             state: watch::Sender::new(State::Connected),
+            unlinked: watch::Sender::new(false),
         });
         node.add_session(&conn);
         conn

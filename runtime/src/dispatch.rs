@@ -1,7 +1,8 @@
 //! A call that arrived, on its way through a method: decoded and polled once, in place; only a method that waits
 //! becomes a task. Its answer goes into the turn's replies, or, from a task, straight to the session.
 
-use std::cell::RefCell;
+use std::any::Any;
+use std::cell::Cell;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -28,6 +29,8 @@ use crate::node::ObjectRef;
 
 /// The longest result that goes in one frame.
 const PAYLOAD_MAX: usize = 65_536;
+/// The largest future whose memory is kept.
+const KEEP_MAX: usize = 4 << 10;
 
 /// A call that arrived. Generated code takes its [`method`](Self::method) and [`serve`](Self::serve)s it.
 pub struct Incoming {
@@ -45,26 +48,26 @@ pub(crate) struct Replies {
 /// A value that does not go among the replies of a turn.
 type Apart = (Vec<u8>, Option<Box<OutCaps>>);
 
+/// Whose batch it is, and what it was answered so far.
+type Turn = (*const Conn, Box<Replies>);
+
 thread_local! {
     /// Set while the connection task of this thread starts the calls of one batch.
-    static TURN: RefCell<Option<(*const Conn, Replies)>> = const { RefCell::new(None) };
+    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
 }
 
 /// Runs `f`, collecting into `replies` what is answered in place on `conn`.
-pub(crate) fn collect(conn: &Arc<Conn>, replies: &mut Replies, f: impl FnOnce()) {
-    struct Restore<'a>(&'a mut Replies, Option<(*const Conn, Replies)>);
+pub(crate) fn collect(conn: &Arc<Conn>, replies: &mut Option<Box<Replies>>, f: impl FnOnce()) {
+    struct Restore<'a>(&'a mut Option<Box<Replies>>, Option<Turn>);
     impl Drop for Restore<'_> {
         fn drop(&mut self) {
-            let outer = self.1.take();
-            if let Some((_, replies)) =
-                TURN.with(|turn| std::mem::replace(&mut *turn.borrow_mut(), outer))
-            {
-                *self.0 = replies;
+            if let Some((_, replies)) = TURN.replace(self.1.take()) {
+                *self.0 = Some(replies);
             }
         }
     }
-    let mine = (Arc::as_ptr(conn), std::mem::take(replies));
-    let outer = TURN.with(|turn| turn.borrow_mut().replace(mine));
+    let mine = (Arc::as_ptr(conn), replies.take().unwrap_or_default());
+    let outer = TURN.replace(Some(mine));
     let _restore = Restore(replies, outer);
     f();
 }
@@ -82,6 +85,11 @@ impl Incoming {
         Incoming { conn, invocation }
     }
 
+    /// Its arguments, of which none may hold a reference.
+    pub(crate) fn args(&self) -> Args {
+        Args::new(self.invocation.args.clone(), None)
+    }
+
     /// FNV-1a of `interface-id/method-name`.
     pub fn method(&self) -> u32 {
         self.invocation.method
@@ -89,14 +97,22 @@ impl Incoming {
 
     /// Answers that there is no such method.
     pub fn unimplemented(self) {
+        self.refuse(Fault::new(
+            Code::Unimplemented,
+            "the object has no such method",
+        ));
+    }
+
+    /// Answers with an error, without running anything.
+    pub(crate) fn refuse(self, fault: Fault) {
         let Incoming { conn, invocation } = self;
-        let fault = Fault::new(Code::Unimplemented, "the object has no such method");
         conn.with(|session| {
             session.discard(invocation.caps);
             session.respond(invocation.id, Reply::Fault(fault));
         });
     }
 
+    /// Answers with an encoded value that holds no references.
     pub(crate) fn answer(self, value: &[u8]) {
         let Incoming { conn, invocation } = self;
         conn.with(|session| {
@@ -146,28 +162,56 @@ impl Incoming {
             kind: invocation.kind,
             lease,
         };
-        let mut future = Box::pin(make(cx.clone(), Args::new(invocation.args, caps)));
+        let mut place = Place::<F>::kept();
+        place.set(Some(make(cx.clone(), Args::new(invocation.args, caps))));
         let mut cx = Some(cx);
         // The one poll in place; a method that waits is polled again at once by its own task.
-        match poll_caught(
-            &mut cx,
-            future.as_mut(),
-            &mut Context::from_waker(Waker::noop()),
-        ) {
+        let task = &mut Context::from_waker(Waker::noop());
+        match poll_caught(&mut cx, &mut place, task) {
             Poll::Ready(result) => {
-                drop(future);
+                place.set(None);
+                Place::keep(place);
                 answering.answer::<M, E>(result, plain);
             }
-            Poll::Pending => spawn::<M, E, F>(answering, cx, future, deadline, detached),
+            Poll::Pending => spawn::<M, E, F>(answering, cx, *place, deadline, detached),
+        }
+    }
+}
+
+/// Memory for the future of a method.
+type Place<F> = Pin<Box<Option<F>>>;
+
+/// A call that is done in place leaves its memory to the next one on this thread, which mostly is of the same method.
+trait Kept: Sized {
+    fn kept() -> Box<Self>;
+    fn keep(place: Box<Self>);
+}
+
+thread_local! {
+    static KEPT: Cell<Option<Box<dyn Any>>> = const { Cell::new(None) };
+}
+
+impl<F: 'static> Kept for Place<F> {
+    fn kept() -> Box<Place<F>> {
+        let kept = KEPT.take().and_then(|kept| kept.downcast().ok());
+        kept.unwrap_or_else(|| Box::new(Box::pin(None)))
+    }
+
+    fn keep(place: Box<Place<F>>) {
+        if size_of::<F>() <= KEEP_MAX {
+            KEPT.set(Some(place));
         }
     }
 }
 
 fn poll_caught<T, E: CallFailure>(
     cx: &mut Option<Cx>,
-    future: Pin<&mut (impl Future<Output = Result<T, E>> + ?Sized)>,
+    place: &mut Place<impl Future<Output = Result<T, E>>>,
     task: &mut Context<'_>,
 ) -> Poll<Result<T, E>> {
+    let Some(future) = place.as_mut().as_pin_mut() else {
+        return Poll::Pending;
+    };
     let polled = catch_unwind(AssertUnwindSafe(|| Cx::enter(cx, || future.poll(task))));
     polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())))
 }
@@ -175,7 +219,7 @@ fn poll_caught<T, E: CallFailure>(
 fn spawn<M: Typed, E: CallFailure, F>(
     answering: Answering,
     mut cx: Option<Cx>,
-    mut future: Pin<Box<F>>,
+    mut future: Place<F>,
     deadline: Option<Instant>,
     detached: bool,
 ) where
@@ -184,7 +228,7 @@ fn spawn<M: Typed, E: CallFailure, F>(
     let (handle, registration) = AbortHandle::new_pair();
     let (conn, id) = (answering.conn.clone(), answering.id);
     conn.add_running(id, handle, detached);
-    let method = std::future::poll_fn(move |task| poll_caught(&mut cx, future.as_mut(), task));
+    let method = std::future::poll_fn(move |task| poll_caught(&mut cx, &mut future, task));
     let task = async move {
         let limited = async {
             match deadline {
@@ -220,19 +264,15 @@ impl Answering {
             return self.send(Reply::Value(&[], &[]));
         }
         if plain && self.kind == CallKind::Call {
-            let in_turn = TURN.with(|turn| match &mut *turn.borrow_mut() {
+            let mut turn = TURN.take();
+            let rest = match &mut turn {
                 Some((conn, replies)) if *conn == Arc::as_ptr(&self.conn) => {
-                    Some(std::mem::take(replies))
+                    Some(self.write::<M>(&value, replies))
                 }
                 _ => None,
-            });
-            if let Some(mut replies) = in_turn {
-                let rest = self.write::<M>(&value, &mut replies);
-                TURN.with(|turn| {
-                    if let Some((_, place)) = &mut *turn.borrow_mut() {
-                        *place = replies;
-                    }
-                });
+            };
+            TURN.set(turn);
+            if let Some(rest) = rest {
                 match rest {
                     Ok(None) => {}
                     Ok(Some((bytes, caps))) => self.send_value(&bytes, caps.as_deref()),

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use helve_handles::id::method_id;
 use helve_protocol::session::{Event, Invocation};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
+use crate::builtin;
 use crate::connection::{Conn, Sleep as Next};
 use crate::dispatch::{Incoming, Replies, collect};
 use crate::node::ObjectRef;
@@ -27,22 +27,18 @@ const STALL: Duration = Duration::from_secs(10);
 /// How long a Close may take, and the acks before it (S10).
 const CLOSING: Duration = Duration::from_secs(5);
 
-const PEER_PING: u32 = method_id("helve.Peer", "ping");
-
 /// The connection task. Ends when the link or the session does.
 pub(crate) struct Driver<L> {
     conn: Arc<Conn>,
     link: L,
     events: VecDeque<Event<ObjectRef>>,
-    replies: Replies,
+    replies: Option<Box<Replies>>,
     /// The peer asked for an ack that must be flushed before its calls are polled (S4).
     ack_first: bool,
     /// Frames of the last message out; more than one says that callers come in crowds.
     last_out: u32,
     /// Other tasks were let run before this flush.
     yielded: bool,
-    /// The last read found the socket empty.
-    dry: bool,
     one_thread: bool,
     timer: Pin<Box<Sleep>>,
     heard_at: Instant,
@@ -69,11 +65,10 @@ impl<L: Link> Driver<L> {
             conn,
             link,
             events: VecDeque::new(),
-            replies: Replies::default(),
+            replies: None,
             ack_first: false,
             last_out: 0,
             yielded: false,
-            dry: false,
             one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
             heard_at: now,
@@ -129,12 +124,13 @@ impl<L: Link> Driver<L> {
                 }
             }
         });
-        if !self.replies.done.is_empty() {
-            let replies = &self.replies;
+        if let Some(replies) = &mut self.replies
+            && !replies.done.is_empty()
+        {
             self.conn
                 .with_task(|session| session.respond_written(&replies.frames, &replies.done));
-            self.replies.done.clear();
-            self.replies.frames.clear();
+            replies.done.clear();
+            replies.frames.clear();
         }
     }
 
@@ -185,14 +181,13 @@ impl<L: Link> Driver<L> {
             if !self.ack_first && !self.events.is_empty() {
                 self.work();
             }
-            // Read until there is nothing more: what it caused goes out in one batch. After others were let run the
-            // socket was just seen empty, and reading again would clear the buffer for nothing.
+            // Read until there is nothing more: what it caused goes out in one batch. Also after others were let run:
+            // the wake-up of what came meanwhile was this very poll, and there will be no other.
             let mut taken = 0;
-            while !(self.yielded && self.dry) && taken < MESSAGES_A_TURN {
+            while taken < MESSAGES_A_TURN {
                 match self.link.poll_recv(task) {
                     Poll::Ready(Ok(message)) => {
                         taken += 1;
-                        self.dry = false;
                         if let Err(close) = self.take(&message) {
                             return Poll::Ready(End::Violation(close));
                         }
@@ -201,10 +196,7 @@ impl<L: Link> Driver<L> {
                         }
                     }
                     Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
-                    Poll::Pending => {
-                        self.dry = true;
-                        break;
-                    }
+                    Poll::Pending => break,
                 }
             }
             if self.ack_first && !full {
@@ -422,14 +414,15 @@ impl<L> Drop for Driver<L> {
             self.conn
                 .end(1006, "the runtime of the connection was shut down");
         }
+        self.conn.unlinked.send_replace(true);
     }
 }
 
 fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>) {
-    let builtin = invocation.is_on_root() && invocation.method == PEER_PING;
+    let on_root = invocation.is_on_root();
     let call = Incoming::new(conn.clone(), invocation);
-    if builtin {
-        return call.answer(&[0xc0]);
+    if on_root && builtin::has(call.method()) {
+        return builtin::serve(object, call);
     }
     object.0.local.dispatch(call);
 }

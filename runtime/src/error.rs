@@ -180,6 +180,15 @@ impl RpcError {
         )
     }
 
+    /// What lies behind a broken handle: the error itself where it is about no handle. `App` behind it says that the
+    /// call that should have given the handle failed with its method's own error.
+    pub fn cause(&self) -> &RpcError {
+        match self {
+            RpcError::Broken(cause) => cause,
+            error => error,
+        }
+    }
+
     /// What a handle breaks with after this error: the error itself where it is about a handle already.
     pub fn broken(self) -> RpcError {
         match self {

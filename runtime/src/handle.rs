@@ -12,6 +12,7 @@ use helve_handles::lease::Lease;
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::{Typed, Wire};
 use helve_protocol::session::{Cap, ImportKey, Received, Settled};
+use helve_protocol::{Code, Fault};
 use serde::de::Error as _;
 use serde::{Deserializer, Serializer};
 
@@ -591,7 +592,13 @@ async fn closed<D: ?Sized + Dispatch>(mut reference: Ref<D>) -> RpcError {
                         .conn
                         .with(|session| session.poll_closed(remote.key, cx.waker()))
                     {
-                        Poll::Ready(fault) => Poll::Ready(RpcError::from_fault(&fault)),
+                        Poll::Ready(fault) if fault.code == Code::Expired => {
+                            Poll::Ready(RpcError::Expired)
+                        }
+                        // As its calls say it.
+                        Poll::Ready(fault) => {
+                            Poll::Ready(RpcError::from_fault(&Fault::broken_by(&fault)))
+                        }
                         Poll::Pending => Poll::Pending,
                     }
                 })

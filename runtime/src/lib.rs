@@ -40,6 +40,7 @@
 extern crate self as helve;
 
 mod args;
+mod builtin;
 mod call;
 mod caps;
 mod client;

@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use helve_handles::objects::Identity;
+use helve_handles::schema::Schema;
 use helve_handles::{ObjectKey, Objects};
 use helve_protocol::session;
 
+use crate::builtin;
 use crate::connection::Conn;
 use crate::dispatch::Incoming;
 use crate::error::RpcError;
@@ -22,6 +24,10 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     /// The typed handle inside, for a handle that comes home (R8).
     fn as_any(&self) -> &dyn Any;
     fn interface_id(&self) -> &'static str;
+    fn identity(&self) -> Identity;
+    fn is_revoked(&self) -> bool;
+    /// The description of its interface (E5.5).
+    fn schema(&self) -> Arc<Schema>;
 }
 
 /// A local object behind its interface, and who may revoke it.
@@ -39,18 +45,12 @@ impl<D: ?Sized> Clone for Local<D> {
     }
 }
 
-impl<D: ?Sized + Dispatch> Local<D> {
+impl<D: ?Sized> Local<D> {
     /// A revocable handle is an identity of its own, so that revoking it leaves other handles to the object alone.
-    fn identity(&self) -> Identity {
-        let address = match &self.revocation {
+    fn address(&self) -> usize {
+        match &self.revocation {
             Some(revocation) => Arc::as_ptr(revocation).addr(),
             None => Arc::as_ptr(&self.object).addr(),
-        };
-        let mut hasher = DefaultHasher::new();
-        TypeId::of::<D>().hash(&mut hasher);
-        Identity {
-            address,
-            interface: hasher.finish() as u32,
         }
     }
 }
@@ -65,20 +65,35 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
     fn interface_id(&self) -> &'static str {
         D::interface().id
     }
+    fn identity(&self) -> Identity {
+        let mut hasher = DefaultHasher::new();
+        TypeId::of::<D>().hash(&mut hasher);
+        Identity {
+            address: self.address(),
+            interface: hasher.finish() as u32,
+        }
+    }
+    fn is_revoked(&self) -> bool {
+        self.revocation
+            .as_ref()
+            .is_some_and(|revocation| revocation.is_revoked())
+    }
+    fn schema(&self) -> Arc<Schema> {
+        builtin::schema(TypeId::of::<D>(), D::interface())
+    }
 }
 
 /// One object of a node. Leaves the node when its last session drops it.
-pub(crate) struct Exported<T: ?Sized> {
+pub(crate) struct Exported<T: ?Sized + AnyObject> {
     key: ObjectKey,
     node: Weak<Node>,
-    revocation: Option<Arc<Revocation>>,
     pub(crate) local: T,
 }
 
-impl<T: ?Sized> Drop for Exported<T> {
+impl<T: ?Sized + AnyObject> Drop for Exported<T> {
     fn drop(&mut self) {
         if let Some(node) = self.node.upgrade() {
-            let entry = node.objects().remove(self.key);
+            let entry = node.objects().remove(self.key, self.local.identity());
             drop(entry);
         }
     }
@@ -93,10 +108,7 @@ impl session::Object for ObjectRef {
         self.0.key
     }
     fn is_revoked(&self) -> bool {
-        self.0
-            .revocation
-            .as_ref()
-            .is_some_and(|revocation| revocation.is_revoked())
+        self.0.local.is_revoked()
     }
 }
 
@@ -125,19 +137,23 @@ impl Node {
     /// The entry of an object, a new one if no session holds it yet.
     pub(crate) fn intern<D: ?Sized + Dispatch>(self: &Arc<Self>, local: &Local<D>) -> ObjectRef {
         let identity = local.identity();
+        // Outlives the lock: the last reference to an object must not be dropped under it.
+        let mut seen = [None, None];
         let mut objects = self.objects();
-        if let Some(object) = objects
-            .find(identity)
-            .and_then(|(_, entry)| entry.upgrade())
-        {
-            return ObjectRef(object);
+        for (place, entry) in seen.iter_mut().zip(objects.candidates(identity)) {
+            *place = entry.upgrade();
+        }
+        for object in seen.iter().flatten() {
+            let same = object.local.as_any().downcast_ref::<Local<D>>();
+            if same.is_some_and(|same| same.address() == identity.address) {
+                return ObjectRef(object.clone());
+            }
         }
         let mut made = None;
         objects.insert(identity, |key| {
             let exported = Exported {
                 key,
                 node: Arc::downgrade(self),
-                revocation: local.revocation.clone(),
                 local: local.clone(),
             };
             let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);

@@ -478,7 +478,7 @@ async fn dismiss(mut link: impl Link, error: &AcceptError) {
                 Some(close) => close,
                 None => return,
             },
-            _ => Close::new(Close::VIOLATION, "no HELLO in time"),
+            _ => Close::new(Close::VIOLATION, "S1.11: no HELLO in time"),
         };
         link.start_close(close);
         poll_fn(|cx| link.poll_close(cx)).await;

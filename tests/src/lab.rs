@@ -94,10 +94,12 @@ pub trait Lab {
     async fn hang(&self);
     /// Panics.
     async fn panic(&self);
-    /// Calls `add` of another object, inside a turn of its own.
-    async fn add_there(&mut self, lab: LabHandle, n: u64) -> Result<u64, LabError>;
+    /// Takes its turn and, within it, calls `ring` of the first of these with the rest. How many turns that were.
+    async fn ring(&mut self, rest: Vec<LabHandle>) -> Result<u64, LabError>;
     /// How many milliseconds the caller still waits.
     async fn left(&self, cx: &Cx) -> Option<u64>;
+    /// How many objects were ever made beside this one, and how many of them are left.
+    async fn census(&self) -> (u64, u64);
     /// What `left` of another object says when it is called from here.
     async fn left_there(&self, lab: LabHandle) -> Option<u64>;
 }
@@ -194,7 +196,9 @@ impl Lab for MemLab {
             one: self.another(),
             maybe: Some(self.another()),
             many: (0..3).map(|_| self.another()).collect(),
-            named: ["a", "b"].map(|name| (name.to_owned(), self.another())).into(),
+            named: ["a", "b"]
+                .map(|name| (name.to_owned(), self.another()))
+                .into(),
             deep: Some(vec![(7, self.another())]),
         }
     }
@@ -225,11 +229,22 @@ impl Lab for MemLab {
     async fn panic(&self) {
         panic!("on purpose");
     }
-    async fn add_there(&mut self, lab: LabHandle, n: u64) -> Result<u64, LabError> {
-        lab.add(n).await.map_err(told)
+    async fn ring(&mut self, mut rest: Vec<LabHandle>) -> Result<u64, LabError> {
+        if rest.is_empty() {
+            return Ok(1);
+        }
+        let first = rest.remove(0);
+        match first.ring(rest).await {
+            Ok(turns) => Ok(turns + 1),
+            Err(CallError::App(error)) => Err(error),
+            Err(CallError::RpcError(error)) => Err(told(error)),
+        }
     }
     async fn left(&self, cx: &Cx) -> Option<u64> {
         cx.remaining().map(|left| left.as_millis() as u64)
+    }
+    async fn census(&self) -> (u64, u64) {
+        (self.tracker.made(), self.tracker.live() as u64)
     }
     async fn left_there(&self, lab: LabHandle) -> Option<u64> {
         lab.left().await.ok().flatten()

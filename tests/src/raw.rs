@@ -85,7 +85,7 @@ impl Raw {
     }
 
     /// Reads on to the Close.
-    pub async fn closed(&mut self) -> (u16, String) {
+    pub async fn closed(mut self) -> (u16, String) {
         loop {
             if let Err(close) = self.message().await {
                 return close;

@@ -89,16 +89,25 @@ async fn a_wrong_url_is_refused_with_the_right_one() {
         ("", &["is not an address", "ws://"][..]),
         ("127.0.0.1:7000", &["no scheme", "`ws://127.0.0.1:7000`"]),
         ("localhost", &["no scheme", "`ws://localhost`"]),
-        ("http://localhost:7000/x", &["not http", "`ws://localhost:7000/x`"]),
+        (
+            "http://localhost:7000/x",
+            &["not http", "`ws://localhost:7000/x`"],
+        ),
         ("tcp://localhost:7000", &["`tcp`", "`ws://localhost:7000`"]),
         ("wss://localhost:7000", &["TLS", "ws:// on loopback"]),
         ("ws://", &["names no host"]),
         ("ws://:7000", &["names no host"]),
         ("ws://localhost:seven", &["is not an address"]),
         ("ws://localhost:99999", &["port", "65535"]),
-        ("ws://me:hunter2@localhost:7000", &[".token(", "***@localhost"]),
+        (
+            "ws://me:hunter2@localhost:7000",
+            &[".token(", "***@localhost"],
+        ),
         ("ws://192.0.2.1:7000", &["not on loopback", ".insecure()"]),
-        ("ws://no-such-host.invalid:7000", &["no-such-host.invalid", "no address"]),
+        (
+            "ws://no-such-host.invalid:7000",
+            &["no-such-host.invalid", "no address"],
+        ),
     ] {
         let error = refused(url).await;
         says(&error, words);
@@ -114,7 +123,12 @@ async fn a_port_where_nobody_listens_says_so() {
     let error = refused(&format!("ws://127.0.0.1:{port}")).await;
     says(
         &error,
-        &["cannot connect", &port.to_string(), "refused", "is the server running"],
+        &[
+            "cannot connect",
+            &port.to_string(),
+            "refused",
+            "is the server running",
+        ],
     );
     assert!(error.is_retryable());
 }
@@ -149,13 +163,22 @@ async fn stranger(answer: &'static str) -> String {
 #[tokio::test]
 async fn a_server_of_another_kind_is_told_apart() {
     let url = stranger("HTTP/1.1 404 Not Found\r\nContent-Length: 8\r\n\r\nno such!").await;
-    says(refused(&url).await, &["HTTP status 404", "instead of a WebSocket"]);
+    says(
+        refused(&url).await,
+        &["HTTP status 404", "instead of a WebSocket"],
+    );
     let url = stranger("SSH-2.0-OpenSSH_9.6\r\n").await;
-    says(refused(&url).await, &["does not speak WebSocket", "is the port right"]);
+    says(
+        refused(&url).await,
+        &["does not speak WebSocket", "is the port right"],
+    );
     let url = stranger("").await;
     says(
         refused(&url).await,
-        &["does not speak WebSocket", "closed the connection without an answer"],
+        &[
+            "does not speak WebSocket",
+            "closed the connection without an answer",
+        ],
     );
 }
 
@@ -167,7 +190,10 @@ async fn a_websocket_server_without_helve_is_told_apart() {
         let (stream, _) = listener.accept().await.expect("a client");
         tokio_tungstenite::accept_async(stream).await
     });
-    says(refused(&url).await, &["is a WebSocket server", "does not speak `helve.1`"]);
+    says(
+        refused(&url).await,
+        &["is a WebSocket server", "does not speak `helve.1`"],
+    );
 }
 
 #[tokio::test]
@@ -207,13 +233,18 @@ async fn a_wrong_token_is_refused_with_the_words_of_the_hook() {
     };
     let beside = Beside::with(|setup| setup.with(|rooted| rooted.authenticate(check))).await;
     let connect = |token: Option<&'static str>| {
-        beside.harness.connect_with::<LabHandle>(move |connect| match token {
-            Some(token) => connect.token(token),
-            None => connect,
-        })
+        beside
+            .harness
+            .connect_with::<LabHandle>(move |connect| match token {
+                Some(token) => connect.token(token),
+                None => connect,
+            })
     };
     let error = connect(Some("hunter2")).await.expect_err("a wrong token");
-    says(&error, &["refused", "not signed in", "this token is not known"]);
+    says(
+        &error,
+        &["refused", "not signed in", "this token is not known"],
+    );
     assert!(!error.is_retryable() && !error.to_string().contains("hunter2"));
     let error = connect(None).await.expect_err("no token");
     says(&error, &["refused", "a token is needed"]);
@@ -249,7 +280,9 @@ async fn a_root_that_fails_refuses_the_client_with_its_error() {
 #[tokio::test]
 async fn another_version_is_refused_by_number() {
     let beside = Beside::new().await;
-    let mut raw = Raw::open(beside.url(), Some("helve.1")).await.expect("open");
+    let mut raw = Raw::open(beside.url(), Some("helve.1"))
+        .await
+        .expect("open");
     let hello = Hello {
         version: 9,
         ..Hello::default()
@@ -321,12 +354,18 @@ async fn what_does_not_fit_the_types_fails_that_call_alone() {
 
     let error = limited(odd.echo("seven".into())).await.expect_err("a text");
     assert!(matches!(error, RpcError::Decode(_)), "{error:?}");
-    says(&error, &["built from the same interface", "a string", "reading u64"]);
+    says(
+        &error,
+        &["built from the same interface", "a string", "reading u64"],
+    );
     assert_eq!((error.ran(), error.is_retryable()), (helve::Ran::No, false));
 
     let error = limited(odd.add(1)).await.expect_err("a number");
     assert!(matches!(error, RpcError::Decode(_)), "{error:?}");
-    says(&error, &["built from the same interface", "integer", "reading String"]);
+    says(
+        &error,
+        &["built from the same interface", "integer", "reading String"],
+    );
 
     assert_eq!(limited(odd.echo_late(5, "ignored".into())).await, Ok(5));
 
@@ -386,7 +425,10 @@ async fn a_method_that_panics_fails_that_call_and_leaves_its_object_usable() {
         let error = limited(client.panic()).await.expect_err("it panicked");
         assert!(matches!(error, RpcError::Internal(_)), "{error:?}");
         says(&error, &["the host failed inside", "the method panicked"]);
-        assert!(!error.to_string().contains("on purpose"), "its text is the host's");
+        assert!(
+            !error.to_string().contains("on purpose"),
+            "its text is the host's"
+        );
     }
     assert_eq!(limited(client.add(1)).await, Ok(1));
     drop(client);
@@ -397,7 +439,9 @@ async fn a_method_that_panics_fails_that_call_and_leaves_its_object_usable() {
 async fn what_is_too_much_for_one_call_is_said_before_it_is_sent() {
     let beside = Beside::new().await;
     let odd: newer::NewLabHandle = beside.harness.connect().await;
-    let error = limited(odd.echo("x".repeat(70_000))).await.expect_err("long");
+    let error = limited(odd.echo("x".repeat(70_000)))
+        .await
+        .expect_err("long");
     assert!(matches!(error, RpcError::Exhausted(_)), "{error:?}");
     says(&error, &["65,536 bytes"]);
     drop(odd);
@@ -413,7 +457,9 @@ async fn what_is_too_much_for_one_call_is_said_before_it_is_sent() {
         named: Default::default(),
         deep: Some(many),
     };
-    let error = limited(beside.healthy.unbundle(bundle)).await.expect_err("many");
+    let error = limited(beside.healthy.unbundle(bundle))
+        .await
+        .expect_err("many");
     says(&error, &["nothing was sent: over 255 handles"]);
     beside.end().await;
 }
@@ -454,7 +500,10 @@ async fn each_closes(beside: &Beside, cases: &[(&[u8], u16, &str)]) {
         let (got, reason) = raw.closed().await;
         println!("{got} {reason}");
         assert_eq!(got, *code, "{bytes:02x?}: {reason}");
-        assert!(reason.contains(words), "{bytes:02x?}: `{reason}` does not say `{words}`");
+        assert!(
+            reason.contains(words),
+            "{bytes:02x?}: `{reason}` does not say `{words}`"
+        );
         assert_eq!(limited(beside.healthy.echo(3)).await, Ok(3));
     }
 }
@@ -490,9 +539,17 @@ async fn a_violation_is_one_close_that_names_the_rule() {
             (&[1, 0, 0x92, 7, 0x92, 1, 0], bad, ""),
             (&[1, 0, 0x93, 15, 1, 0xc4, 1, 0], bad, "R18"),
             // A call id that goes back: 2, then 1.
-            (&[1, 0, 0x95, 1, 2, 0, 1, 0x90, 0x95, 1, 1, 0, 1, 0x90], bad, "I1.2"),
+            (
+                &[1, 0, 0x95, 1, 2, 0, 1, 0x90, 0x95, 1, 1, 0, 1, 0x90],
+                bad,
+                "I1.2",
+            ),
             // Depth 16.
-            (&[1, 0, 0x97, 1, 1, 0, 1, 0x90, 0xc0, 0x81, 0xa1, b'h', 16], bad, "R13"),
+            (
+                &[1, 0, 0x97, 1, 1, 0, 1, 0x90, 0xc0, 0x81, 0xa1, b'h', 16],
+                bad,
+                "R13",
+            ),
             // Credit for one-way calls that nobody made.
             (&[1, 0, 0x93, 11, 0, 1], bad, "R13"),
         ],
@@ -508,21 +565,28 @@ async fn a_text_message_and_a_message_above_the_limit_are_violations() {
     raw.send_text("hello").await;
     assert_eq!(
         raw.closed().await,
-        (Close::VIOLATION, "a text message".to_owned())
+        (Close::VIOLATION, "E1.6: a text message".to_owned())
     );
     let mut raw = Raw::welcomed(beside.url()).await;
     raw.send(vec![0; 262_145]).await;
     let (code, reason) = raw.closed().await;
     assert_eq!(code, Close::VIOLATION);
-    says(reason, &["above 262144 bytes"]);
+    says(reason, &["E1.4: ", "above 262144 bytes"]);
     beside.end().await;
 }
 
 #[tokio::test]
 async fn a_first_message_that_is_no_hello_is_a_violation() {
     let beside = Beside::new().await;
-    for bytes in [&[1, 0][..], &[0x92, 18, 0x80], &[0x92, 17, 0x80], &[0xc1; 20_000]] {
-        let mut raw = Raw::open(beside.url(), Some("helve.1")).await.expect("open");
+    for bytes in [
+        &[1, 0][..],
+        &[0x92, 18, 0x80],
+        &[0x92, 17, 0x80],
+        &[0xc1; 20_000],
+    ] {
+        let mut raw = Raw::open(beside.url(), Some("helve.1"))
+            .await
+            .expect("open");
         raw.send(bytes).await;
         let (code, reason) = raw.closed().await;
         println!("{code} {reason}");
@@ -571,7 +635,10 @@ async fn more_calls_than_were_granted_are_a_violation() {
         call.push(0x90);
         raw.send(call).await;
     }
-    until("three methods at work", || beside.tracker.live() == before + 3).await;
+    until("three methods at work", || {
+        beside.tracker.live() == before + 3
+    })
+    .await;
     raw.send([4, 0, 0x95, 1, 4, 0, 1, 0x90]).await;
     let (code, reason) = raw.closed().await;
     assert_eq!(code, Close::VIOLATION);
@@ -592,7 +659,9 @@ async fn a_client_whose_server_breaks_the_protocol_says_so() {
         #[allow(clippy::result_large_err, reason = "the signature of the library")]
         let agree = |_: &Request, mut response: Response| {
             let name = "helve.1".parse().expect("a name");
-            response.headers_mut().insert("sec-websocket-protocol", name);
+            response
+                .headers_mut()
+                .insert("sec-websocket-protocol", name);
             Ok(response)
         };
         let mut ws = tokio_tungstenite::accept_hdr_async(stream, agree)

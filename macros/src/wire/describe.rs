@@ -27,8 +27,13 @@ pub(super) fn expand(model: &Model) -> TokenStream {
         quote!(false),
     );
     let plain = is_plain(model).then(|| {
+        // A type of the user's may have the name of one of std: it answers for itself.
+        let types = model
+            .fields()
+            .filter(|field| !field.serde.skip)
+            .map(|field| &field.ty);
         quote!(
-            const PLAIN: bool = true;
+            const PLAIN: bool = true #(&& <#types as ::helve::__rt::Wire>::PLAIN)*;
         )
     });
     quote! {
@@ -50,8 +55,8 @@ pub(super) fn expand(model: &Model) -> TokenStream {
     }
 }
 
-/// Whether no handle can be inside, by the words of its fields. Asking the fields' types instead would send a recursive
-/// type round in circles.
+/// Whether no handle can be inside, by the words of its fields. The types of other words are not asked: a recursive type
+/// would go round in circles.
 fn is_plain(model: &Model) -> bool {
     model.serde.proxy.is_none()
         && !model.has_serde

@@ -94,7 +94,10 @@ pub(super) struct OutCall<O> {
     charge: u32,
     pub seq: u64,
     /// Exports pinned until the answer (R3).
-    #[allow(clippy::box_collection, reason = "eight bytes in every entry, and few have it")]
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes in every entry, and few have it"
+    )]
     lent: Option<Box<Vec<u64>>>,
 }
 
@@ -827,7 +830,9 @@ impl<O: Object> Session<O> {
             && call.answer.is_none()
             && call.lent.is_none()
         {
-            self.wakes.extend(waker.take());
+            if let Some(waker) = waker.take() {
+                self.wakes.push(waker);
+            }
             call.answer = Some(Ok((Blob::slice(message, span.range()), Vec::new())));
             let (depth, charge) = (call.depth, call.charge);
             self.give_back(depth, charge);

@@ -198,6 +198,26 @@ impl<O: Object> Session<O> {
         }
     }
 
+    /// Numbers `count` frames that stand back to back, if there is room for all of them in this batch.
+    pub(super) fn put_all(&mut self, frames: &[u8], count: usize) -> bool {
+        let flow = &mut self.flow;
+        let (len, fits) = (flow.used() + frames.len(), frames.len() <= SEAL);
+        let room = len + LONGEST_FRAME <= self.config.replay
+            && (flow.unacked() + count) as u64 <= REPLAY_FRAMES;
+        if !(fits && room && flow.backlog.is_empty()) {
+            return false;
+        }
+        if count > 0 {
+            flow.out.push_raw(frames, count as u32);
+            flow.next += count as u64;
+            if flow.out.len() >= SEAL {
+                let message = flow.seal();
+                flow.sealed.push_back(message);
+            }
+        }
+        true
+    }
+
     /// Whether replies pile up so far that no new work should start (S5).
     pub(super) fn is_clogged(&self) -> bool {
         self.flow.backlog_bytes > BACKLOG_STOP

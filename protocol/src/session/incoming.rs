@@ -86,7 +86,10 @@ pub(super) struct InCall {
     charge: u32,
     target: Target,
     /// References to expire with the call (R3).
-    #[allow(clippy::box_collection, reason = "eight bytes in every entry, and few have it")]
+    #[allow(
+        clippy::box_collection,
+        reason = "eight bytes in every entry, and few have it"
+    )]
     lent: Option<Box<Vec<ImportKey>>>,
 }
 
@@ -419,25 +422,39 @@ impl<O: Object> Session<O> {
     /// Answers many calls at once, with RETs that were written elsewhere: `frames` holds them back to back, `done` says
     /// for each call where its frame ends. None of these calls brought references.
     pub fn respond_written(&mut self, frames: &[u8], done: &[(IncomingId, u32)]) {
-        let mut start = 0;
-        for (id, end) in done {
-            let end = *end as usize;
-            let frame = frames.get(start..end).unwrap_or_default();
-            start = end;
+        // Of `frames`, and of `done`: what is posted or answered otherwise.
+        let (mut start, mut dealt) = (0, 0);
+        for (i, (id, end)) in done.iter().enumerate() {
             let books = |call: &mut InCall| Some((call.place, call.depth, call.charge));
-            let taken = id
-                .as_call()
-                .and_then(|id| self.incoming.take_if(id, books));
-            let Some((place, depth, charge)) = taken else {
-                continue;
-            };
-            let shallow = place == Place::Running && depth == 0;
-            self.running -= u32::from(shallow).min(self.running);
-            self.uncharge(depth, charge);
-            self.post(|buf| buf.extend_from_slice(frame));
+            match id.as_call().and_then(|id| self.incoming.take_if(id, books)) {
+                Some((place, depth, charge)) => {
+                    let shallow = place == Place::Running && depth == 0;
+                    self.running -= u32::from(shallow).min(self.running);
+                    self.uncharge(depth, charge);
+                }
+                None => {
+                    self.post_written(frames, start, done.get(dealt..i).unwrap_or_default());
+                    (start, dealt) = (*end as usize, i + 1);
+                }
+            }
         }
+        self.post_written(frames, start, done.get(dealt..).unwrap_or_default());
         if !self.queued.is_empty() {
             self.start_queued();
+        }
+    }
+
+    /// Posts frames that stand back to back from `start` on, in one piece if there is room.
+    fn post_written(&mut self, frames: &[u8], mut start: usize, done: &[(IncomingId, u32)]) {
+        let end = done.last().map_or(start, |(_, end)| *end as usize);
+        let all = frames.get(start..end).unwrap_or_default();
+        if self.put_all(all, done.len()) {
+            return;
+        }
+        for (_, end) in done {
+            let frame = frames.get(start..*end as usize).unwrap_or_default();
+            self.post(|buf| buf.extend_from_slice(frame));
+            start = *end as usize;
         }
     }
 

@@ -261,6 +261,7 @@ impl Import {
     }
 
     /// Why it cannot be called, if so.
+    #[inline]
     pub(super) fn fault(&self) -> Option<Fault> {
         match self.standing {
             Standing::Pending | Standing::Settled => None,

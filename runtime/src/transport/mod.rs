@@ -210,8 +210,8 @@ impl LinkEnd {
             LinkEnd::Malformed(_) => Close::PROTOCOL,
         };
         let reason = match self {
-            LinkEnd::TooLarge { limit } => format!("a message above {limit} bytes"),
-            LinkEnd::NotBinary => "a text message".to_owned(),
+            LinkEnd::TooLarge { limit } => format!("E1.4: a message above {limit} bytes"),
+            LinkEnd::NotBinary => "E1.6: a text message".to_owned(),
             LinkEnd::ControlFlood => "too many control frames".to_owned(),
             LinkEnd::Overrun { .. } => "too many bytes without a whole message".to_owned(),
             LinkEnd::Malformed(what) => what.clone(),

@@ -212,7 +212,7 @@ async fn a_text_message_is_a_violation() {
         assert_eq!(recv(&mut server).await, Err(end.clone()));
         assert_eq!(
             answered(&mut client, &mut server, end).await,
-            (4001, "a text message".to_owned())
+            (4001, "E1.6: a text message".to_owned())
         );
     })
     .await;
@@ -230,7 +230,7 @@ async fn a_message_above_the_limit_is_a_violation_and_the_client_reads_why() {
         let (code, reason) = answered(&mut client, &mut server, end).await;
         assert_eq!(
             (code, reason.as_str()),
-            (4001, "a message above 131072 bytes")
+            (4001, "E1.4: a message above 131072 bytes")
         );
     })
     .await;

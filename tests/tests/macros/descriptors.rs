@@ -191,7 +191,10 @@ fn a_type_of_nothing_but_std_is_known_to_hold_no_handle() {
     const {
         assert!(<OfStd as Wire>::PLAIN);
         assert!(<Line as Wire>::PLAIN);
-        assert!(!<Record as Wire>::PLAIN, "what it holds might hold a handle");
+        assert!(
+            !<Record as Wire>::PLAIN,
+            "what it holds might hold a handle"
+        );
         assert!(!<CartHandle as Wire>::PLAIN);
     }
 }

@@ -1,0 +1,69 @@
+//! The methods that every peer has on target 0: `helve.Peer/ping` (E5.4) and `helve.Peer/describe` (E5.5). Served by the
+//! connection task, in place.
+
+use std::any::TypeId;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use helve_handles::id::method_id;
+use helve_handles::schema::{InterfaceDesc, Schema};
+use helve_protocol::{Code, Fault, frame};
+use serde_bytes::ByteBuf;
+
+use crate::args::Args;
+use crate::dispatch::Incoming;
+use crate::node::ObjectRef;
+
+const PING: u32 = method_id("helve.Peer", "ping");
+const DESCRIBE: u32 = method_id("helve.Peer", "describe");
+
+/// Whether it is one of them.
+pub(crate) fn has(method: u32) -> bool {
+    matches!(method, PING | DESCRIBE)
+}
+
+/// Answers a call of one of them, made on this root.
+pub(crate) fn serve(root: &ObjectRef, call: Incoming) {
+    if call.method() == PING {
+        return call.answer(&[0xc0]);
+    }
+    let wanted = match wanted(&call.args()) {
+        Ok(wanted) => wanted,
+        Err(fault) => return call.refuse(fault),
+    };
+    let schema = root.0.local.schema();
+    if wanted.is_some_and(|hash| hash != schema.hash()) {
+        return call.refuse(Fault::new(Code::Gone, "no such description"));
+    }
+    let mut value = Vec::with_capacity(schema.bytes().len() + 8);
+    frame::put_bin(&mut value, schema.bytes());
+    call.answer(&value);
+}
+
+/// The hash that is asked for. `None`: that of the root's interface, whatever it is.
+fn wanted(args: &Args) -> Result<Option<[u8; 16]>, Fault> {
+    let no_hash = "a hash is a bin of 16 bytes";
+    let hash = args
+        .optional::<Option<ByteBuf>>()
+        .map_err(|_| Fault::new(Code::Decode, no_hash))?;
+    let Some(hash) = hash.flatten() else {
+        return Ok(None);
+    };
+    let hash = <[u8; 16]>::try_from(hash.into_vec());
+    hash.map(Some)
+        .map_err(|_| Fault::new(Code::Decode, no_hash))
+}
+
+/// The schema of the interface of the handles of type `D`, computed once.
+pub(crate) fn schema(of: TypeId, interface: &'static InterfaceDesc) -> Arc<Schema> {
+    static KNOWN: Mutex<Option<HashMap<TypeId, Arc<Schema>>>> = Mutex::new(None);
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(schema) = known().as_ref().and_then(|known| known.get(&of)) {
+        return schema.clone();
+    }
+    // Described outside of the lock: `describe` is code of the user's crate.
+    let schema = Arc::new(Schema::of_interface(interface));
+    let mut known = known();
+    let known = known.get_or_insert_default();
+    known.entry(of).or_insert(schema).clone()
+}
