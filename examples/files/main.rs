@@ -220,10 +220,8 @@ async fn read(
             Ok(len) => (count, bytes) = (count + 1, bytes + len),
             Err(CallError::App(error)) => drop(skipped.insert(error.to_string())),
             // One of the calls that open failed, and broke the handle that it should have given.
-            Err(CallError::RpcError(RpcError::Broken(cause)))
-                if matches!(*cause, RpcError::App(_)) =>
-            {
-                skipped.insert(cause.to_string());
+            Err(CallError::RpcError(error)) if matches!(error.cause(), RpcError::App(_)) => {
+                skipped.insert(error.cause().to_string());
             }
             Err(CallError::RpcError(error)) => return Err(error.into()),
         }

@@ -238,6 +238,7 @@ fn ids_that_differ_are_accepted() {
     assert_unique(&[method_id("a", "x"), method_id("a", "y")]);
 }
 
+// E5.3: generated code calls it in a const, where a panic is an error of the compiler.
 #[test]
 #[should_panic(expected = "same 32-bit id")]
 fn two_methods_with_one_id_are_refused() {

@@ -39,6 +39,7 @@ impl Unsent {
         }
     }
 
+    #[inline]
     fn outgoing<'a>(
         &'a self,
         remote: &RemoteRef,

@@ -176,11 +176,13 @@ impl Cx {
             outer: Option<Cx>,
         }
         impl Drop for Back<'_> {
+            #[inline]
             fn drop(&mut self) {
                 swap(&mut self.outer);
                 *self.slot = self.outer.take();
             }
         }
+        #[inline]
         fn swap(cx: &mut Option<Cx>) {
             // Fails while the thread ends: then nothing is current, and `cx` stays where it is.
             let _ = HERE.try_with(|here| std::mem::swap(&mut *here.borrow_mut(), cx));

@@ -199,7 +199,7 @@ impl<F: 'static> Kept for Place<F> {
 
     fn keep(place: Box<Place<F>>) {
         if size_of::<F>() <= KEEP_MAX {
-            KEPT.set(Some(place));
+            KEPT.with(|kept| kept.set(Some(place)));
         }
     }
 }
@@ -271,7 +271,7 @@ impl Answering {
                 }
                 _ => None,
             };
-            TURN.set(turn);
+            TURN.with(|here| here.set(turn));
             if let Some(rest) = rest {
                 match rest {
                     Ok(None) => {}

@@ -56,6 +56,8 @@ enum Phase {
     Draining(Close, Instant),
     /// The Close is on its way; the session ended with it.
     Closing,
+    /// The link is lost. A Close of ours might still arrive, and would say 1000: that this was on purpose (S10).
+    Lost,
 }
 
 impl<L: Link> Driver<L> {
@@ -325,6 +327,7 @@ impl<L: Link> Driver<L> {
 
     /// Ends the session and closes the link.
     fn finish(&mut self, end: End) {
+        let lost = matches!(end, End::Link(LinkEnd::Lost { .. }));
         let (code, reason, answer) = match end {
             End::Violation(close) => (close.code(), close.reason().to_owned(), Some(close)),
             End::Done(close) => (close.code(), close.reason().to_owned(), Some(close)),
@@ -347,7 +350,7 @@ impl<L: Link> Driver<L> {
         self.events.clear();
         let until = Instant::now() + CLOSING;
         self.timer.as_mut().reset(until);
-        self.phase = Phase::Closing;
+        self.phase = if lost { Phase::Lost } else { Phase::Closing };
     }
 }
 
@@ -402,6 +405,7 @@ impl<L: Link> Future for Driver<L> {
                     }
                     return Poll::Pending;
                 }
+                Phase::Lost => return Poll::Ready(()),
             }
         }
     }
@@ -410,7 +414,7 @@ impl<L: Link> Future for Driver<L> {
 /// A driver that is dropped, with its runtime for example, ends its session: nobody waits for ever.
 impl<L> Drop for Driver<L> {
     fn drop(&mut self) {
-        if !matches!(self.phase, Phase::Closing) {
+        if !matches!(self.phase, Phase::Closing | Phase::Lost) {
             self.conn
                 .end(1006, "the runtime of the connection was shut down");
         }

@@ -4,6 +4,7 @@
 /// The release whose wording the files in `ui/rustc` hold.
 const RUSTC: &str = "rustc 1.95.";
 
+// E5.3 (`method_id_collision.rs`), E6.7 and E6.8 (`derive_refused.rs`)
 #[test]
 fn the_macros_say_what_is_wrong_and_what_to_write() {
     trybuild::TestCases::new().compile_fail("ui/macro/*.rs");

@@ -39,7 +39,9 @@ pub trait Item {
 struct Heap;
 impl Hoard for Heap {
     async fn items(&self, count: usize) -> Vec<ItemHandle> {
-        (0..count as u64).map(|n| ItemHandle::new(Thing(n))).collect()
+        (0..count as u64)
+            .map(|n| ItemHandle::new(Thing(n)))
+            .collect()
     }
 }
 
@@ -134,17 +136,18 @@ fn a_live_handle_costs_at_most_200_bytes_at_each_end() {
 
     let last = runtime.block_on(limited(handles[count - 1].number()));
     assert_eq!(last, Ok(BUNCH as u64 - 1));
-    let connection = root.connection().expect("remote");
-    let back = measure(|| {
+    let back = kept(|| {
         drop(handles);
         runtime.block_on(async {
+            let connection = root.connection().expect("remote");
             until("all given back", || connection.stats().imports == 0).await;
+            drop(root);
+            limited(connection.close()).await;
         });
     });
-    drop(root);
-    runtime.block_on(limited(connection.close()));
     server.join().expect("the server found nothing leaked");
-    println!("given back: {:.1}", -back.bytes_current as f64 / count as f64);
+    let left = client + back;
+    assert!(left < 1.0, "{left:.1} bytes of each are left at the holder");
 
     assert!(server_bytes <= MOST, "{server_bytes:.1} bytes at the host");
     assert!(client <= MOST, "{client:.1} bytes at the holder");

@@ -16,7 +16,10 @@ async fn mixed(root: &LabHandle, mine: &LabHandle, shared: &LabHandle, n: u64) {
         1 => assert_eq!(root.echo_late(n).await, Ok(n)),
         2 => assert!(shared.add(1).await.is_ok()),
         3 => assert_eq!(root.open().pipelined().echo(n).await, Ok(n)),
-        4 => assert_eq!(root.open_late().pipelined().open().pipelined().add(n).await, Ok(n)),
+        4 => assert_eq!(
+            root.open_late().pipelined().open().pipelined().add(n).await,
+            Ok(n)
+        ),
         5 => {
             let handle = root.open().await.expect("opened");
             let again = root.reflect(handle.clone()).await.expect("came back");

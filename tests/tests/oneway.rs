@@ -38,7 +38,10 @@ async fn each_level_of_a_receipt_takes_as_long_as_what_it_waits_for() {
     let start = Instant::now();
     assert_eq!(limited(root.note_late("b").handled()).await, Ok(()));
     assert_eq!(start.elapsed(), Duration::from_millis(10));
-    assert_eq!(limited(root.notes()).await, Ok(vec!["a".into(), "b".into()]));
+    assert_eq!(
+        limited(root.notes()).await,
+        Ok(vec!["a".into(), "b".into()])
+    );
     drop((receipt, root));
     harness.finish().await;
 }
@@ -67,9 +70,17 @@ async fn flush_tells_the_first_error_once() {
 
     let error = limited(root.note_badly("third").handled()).await;
     assert!(matches!(error, Err(RpcError::Internal(_))), "{error:?}");
-    assert_eq!(limited(root.note_badly("fourth").accepted()).await, Ok(()), "it was accepted");
+    assert_eq!(
+        limited(root.note_badly("fourth").accepted()).await,
+        Ok(()),
+        "it was accepted"
+    );
     let other = limited(root.open()).await.expect("opened");
-    assert_eq!(limited(other.flush()).await, Ok(()), "another object's errors are its own");
+    assert_eq!(
+        limited(other.flush()).await,
+        Ok(()),
+        "another object's errors are its own"
+    );
     assert!(limited(root.flush()).await.is_err());
     drop((root, other));
     harness.finish().await;
@@ -199,14 +210,20 @@ async fn the_ack_of_a_batch_that_asks_is_on_the_wire_before_its_methods_run() {
 
     // Three in one batch that does not ask: their methods run before any ack.
     let quiet = (root.witness(), root.witness(), root.witness());
-    until("three have run", || seen.lock().expect("no panic").len() == 3).await;
+    until("three have run", || {
+        seen.lock().expect("no panic").len() == 3
+    })
+    .await;
     assert_eq!(*seen.lock().expect("no panic"), [0, 0, 0]);
     drop(quiet);
     // Two in one batch that asks.
     let (mut first, mut second) = (root.witness(), root.witness());
     let accepted = futures::future::join(first.accepted(), second.accepted());
     assert_eq!(limited(accepted).await, (Ok(()), Ok(())));
-    until("five have run", || seen.lock().expect("no panic").len() == 5).await;
+    until("five have run", || {
+        seen.lock().expect("no panic").len() == 5
+    })
+    .await;
     assert_eq!(seen.lock().expect("no panic")[3..], [5, 5]);
     drop((root, first, second));
     harness.finish().await;
@@ -225,7 +242,9 @@ async fn a_flood_is_held_back_and_queued_is_the_polite_way() {
 
     // Nothing is awaited, so nothing leaves: after 1 MiB on its way 4 MiB wait here, and then it is too much.
     let mut receipts: Vec<_> = (0..700).map(|_| root.note(&text)).collect();
-    let error = limited(receipts[699].queued()).await.expect_err("over 4 MiB");
+    let error = limited(receipts[699].queued())
+        .await
+        .expect_err("over 4 MiB");
     assert!(matches!(error, RpcError::Exhausted(_)), "{error:?}");
     assert!(error.to_string().contains("await `queued()`"), "{error}");
     assert!(error.is_retryable());

@@ -1,20 +1,19 @@
 //! Our calls: waiting for a permit, numbered, answered, cancelled (R12, R13, R21).
 
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
-use bytes::Bytes;
-use helve_handles::{Descriptor, Target};
+use helve_handles::Target;
 
 use super::caps::{Cap, Received};
 use super::incoming::{IncomingId, Place};
 use super::permits::{DEPTHS, charge};
 use super::tables::{Import, Name, Standing};
 use super::{ImportKey, Object, Session, Time};
+use crate::Code;
 use crate::blob::Blob;
 use crate::fault::Fault;
-use crate::frame::{self, CallExtOut, CallKind, Payload};
+use crate::frame::{self, CallExtOut, CallKind};
 use crate::mutation::mutant;
-use crate::{Code, Violation};
 
 /// The longest payload that goes in one frame. Longer ones need transfers (R18), which come with a later version.
 const PAYLOAD_MAX: usize = 65_536;
@@ -90,15 +89,15 @@ pub(super) struct OutCall<O> {
     pub asker: Asker,
     pub answer: Option<Answer<O>>,
     pub cancelled: bool,
-    depth: u8,
-    charge: u32,
+    pub depth: u8,
+    pub charge: u32,
     pub seq: u64,
     /// Exports pinned until the answer (R3).
     #[allow(
         clippy::box_collection,
         reason = "eight bytes in every entry, and few have it"
     )]
-    lent: Option<Box<Vec<u64>>>,
+    pub lent: Option<Box<Vec<u64>>>,
 }
 
 /// A call that waits to be numbered. It keeps what it names alive (R4).
@@ -107,13 +106,13 @@ pub(super) struct Waiting<O> {
     pub kind: CallKind,
     pub asker: Asker,
     pub to: ImportKey,
-    caps: Vec<Cap<O>>,
-    method: u32,
-    args: Blob,
-    deadline: Option<Time>,
-    depth: u8,
-    chain: Option<u64>,
-    trace: Box<str>,
+    pub caps: Vec<Cap<O>>,
+    pub method: u32,
+    pub args: Blob,
+    pub deadline: Option<Time>,
+    pub depth: u8,
+    pub chain: Option<u64>,
+    pub trace: Box<str>,
 }
 
 impl<O: Clone> Waiting<O> {
@@ -279,26 +278,18 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// Forgets what was taken out at the front of a line, so that nobody waits behind it.
-    fn skip_taken_out(&mut self, lane: usize) {
-        let Some(line) = self.lines.get_mut(lane) else {
-            return;
-        };
-        while let Some(key) = line.waiting.front() {
-            if self.waiting.contains_key(*key) {
-                return;
-            }
-            line.waiting.pop_front();
-        }
-    }
-
     pub(super) fn is_unsent(&self, cap: &Cap<O>) -> bool {
         matches!(cap, Cap::Import(key) if self.imports.entries.get(*key).is_some_and(|import| import.name == Name::UNSENT))
     }
 
     /// Writes a call down. It has its permit, room, and a wire name for all it mentions. Returns its id, or for a TELL
     /// its sequence number.
-    fn emit(&mut self, kind: CallKind, out: &Outgoing<'_, O>, asker: Asker) -> Result<u64, Fault> {
+    pub(super) fn emit(
+        &mut self,
+        kind: CallKind,
+        out: &Outgoing<'_, O>,
+        asker: Asker,
+    ) -> Result<u64, Fault> {
         let Some(target) = self
             .imports
             .entries
@@ -392,538 +383,9 @@ impl<O: Object> Session<O> {
         }
         Ok(id)
     }
-
-    /// Numbers what waits, as far as permits and room go.
-    pub(super) fn pump_lines(&mut self) {
-        let mut moved = true;
-        while moved {
-            moved = false;
-            for lane in 0..DEPTHS {
-                while self.has_room() {
-                    let Some(key) = self
-                        .lines
-                        .get(lane)
-                        .and_then(|line| line.waiting.front().copied())
-                    else {
-                        break;
-                    };
-                    match self.step(lane, key) {
-                        Step::Moved => moved = true,
-                        Step::Stuck => break,
-                    }
-                }
-            }
-        }
-    }
-
-    /// Deals with the first call of a line.
-    fn step(&mut self, lane: usize, key: WaitKey) -> Step {
-        let Some(waiting) = self.waiting.get(key) else {
-            self.pop(lane);
-            return Step::Moved;
-        };
-        let mut named = waiting.caps.iter().filter_map(|cap| {
-            if let Cap::Import(key) = cap {
-                Some(*key)
-            } else {
-                None
-            }
-        });
-        let unsent = |key: &ImportKey| {
-            self.imports
-                .entries
-                .get(*key)
-                .is_some_and(|import| import.name == Name::UNSENT)
-        };
-        if let Some(import) = Some(waiting.to)
-            .filter(unsent)
-            .or_else(|| named.find(unsent))
-        {
-            return self.bring_forward(lane, key, import);
-        }
-        let counts = waiting.kind != CallKind::Tell;
-        let charge = charge(waiting.args.len());
-        if !self
-            .lines
-            .get(lane)
-            .is_some_and(|line| line.charged.admits(line.grant, counts, charge))
-        {
-            return Step::Stuck;
-        }
-        self.pop(lane);
-        if let Some(waiting) = self.waiting.remove(key) {
-            self.emit_waiting(key, *waiting);
-        }
-        Step::Moved
-    }
-
-    fn pop(&mut self, lane: usize) {
-        if let Some(line) = self.lines.get_mut(lane) {
-            line.waiting.pop_front();
-        }
-    }
-
-    /// A deeper call names the handle of an OPEN that still waits in a shallower line: that OPEN goes under the deeper
-    /// call's grant, else a deeper call would wait for a shallower one (protocol section 7).
-    fn bring_forward(&mut self, lane: usize, key: WaitKey, import: ImportKey) -> Step {
-        let Some(open) = self.who_opens(import) else {
-            self.pop(lane);
-            let cause = self.imports.entries.get(import).and_then(Import::fault);
-            let fault = match cause {
-                Some(fault) if fault.code != Code::Cancelled => Fault::broken_by(&fault),
-                _ => never_opened(),
-            };
-            self.fail_waiting(key, fault);
-            return Step::Moved;
-        };
-        let Some(waiting) = self.waiting.get_mut(open) else {
-            return Step::Stuck;
-        };
-        let from = usize::from(waiting.depth);
-        if from > lane {
-            return Step::Stuck;
-        }
-        waiting.depth = lane as u8;
-        if let Some(line) = self.lines.get_mut(from) {
-            line.waiting.retain(|k| *k != open);
-        }
-        if let Some(line) = self.lines.get_mut(lane) {
-            line.waiting.push_front(open);
-        }
-        Step::Moved
-    }
-
-    fn emit_waiting(&mut self, key: WaitKey, waiting: Waiting<O>) {
-        self.waiting_bytes -= waiting.args.len();
-        let Waiting {
-            kind,
-            asker,
-            to,
-            caps,
-            method,
-            args,
-            deadline,
-            depth,
-            chain,
-            trace,
-        } = waiting;
-        let out = Outgoing {
-            to,
-            method,
-            args: &args,
-            caps: &caps,
-            deadline,
-            depth,
-            chain,
-            trace: &trace,
-        };
-        // A task still has to learn the id: its slot goes back under the same key.
-        let (waker, watched) = match &asker {
-            Asker::Task(waker) => (waker.clone(), true),
-            _ => (None, false),
-        };
-        let fault_to = match &asker {
-            Asker::Open(key) => Asker::Open(*key),
-            Asker::Relay(id) => Asker::Relay(*id),
-            Asker::RelayOpen(id, key) => Asker::RelayOpen(*id, *key),
-            Asker::Task(_) | Asker::Nobody => Asker::Nobody,
-        };
-        let tell = kind == CallKind::Tell;
-        let result = self.emit(kind, &out, asker);
-        self.release_named(to, caps);
-        match result {
-            Ok(n) if watched => {
-                self.settle_waiting(key, Waited::Numbered(n), tell.then_some(waker).flatten())
-            }
-            Ok(_) => {}
-            Err(fault) if watched => self.settle_waiting(key, Waited::Failed(fault), waker),
-            Err(fault) => self.fail_asker(fault_to, fault),
-        }
-    }
-
-    /// Puts the outcome where the task looks for it.
-    fn settle_waiting(&mut self, key: WaitKey, outcome: Waited, waker: Option<Waker>) {
-        self.waited.insert(key, outcome);
-        self.wakes.extend(waker);
-    }
-
-    fn release_named(&mut self, to: ImportKey, caps: Vec<Cap<O>>) {
-        self.release(to);
-        for cap in caps {
-            match cap {
-                Cap::Import(key) => self.release(key),
-                Cap::Given(o) | Cap::Lent(o) => self.garbage.push(o),
-                Cap::Opened(_) | Cap::Broken(_) => {}
-            }
-        }
-    }
-
-    /// Takes a waiting call out and tells whoever asked that it was not sent.
-    pub(super) fn fail_waiting(&mut self, key: WaitKey, fault: Fault) {
-        let Some(waiting) = self.waiting.remove(key) else {
-            return;
-        };
-        self.waiting_bytes -= waiting.args.len();
-        self.release_named(waiting.to, waiting.caps);
-        match waiting.asker {
-            Asker::Task(waker) => self.settle_waiting(key, Waited::Failed(fault), waker),
-            asker => self.fail_asker(asker, fault),
-        }
-    }
-
-    pub(super) fn fail_asker(&mut self, asker: Asker, fault: Fault) {
-        match asker {
-            Asker::Task(_) | Asker::Nobody => {}
-            Asker::Open(key) => self.break_import(key, fault),
-            Asker::Relay(id) => self.relay_err(id, fault),
-            Asker::RelayOpen(id, key) => {
-                self.release(key);
-                self.relay_err(id, fault);
-            }
-        }
-    }
-
-    /// Waiting calls that name a lent handle whose call ended are not sent (R3).
-    pub(super) fn expire_waiting(&mut self) {
-        let expired = |key: &ImportKey| {
-            self.imports
-                .entries
-                .get(*key)
-                .is_some_and(|import| import.standing == Standing::Expired)
-        };
-        let names = |w: &Waiting<O>| {
-            expired(&w.to)
-                || w.caps
-                    .iter()
-                    .any(|cap| matches!(cap, Cap::Import(key) if expired(key)))
-        };
-        let dead: Vec<WaitKey> = self
-            .waiting
-            .iter()
-            .filter(|(_, w)| names(w))
-            .map(|(key, _)| key)
-            .collect();
-        for key in dead {
-            self.fail_waiting(
-                key,
-                Fault::new(
-                    Code::Expired,
-                    "a lent handle was used after its call ended: take it by value to keep it",
-                ),
-            );
-        }
-    }
-
-    /// The answer of a call, once it is there. After `Ready` the key is spent.
-    pub fn poll_call(&mut self, key: &mut CallKey, waker: &Waker) -> Poll<Answer<O>> {
-        if let CallKey::Waiting(wait) = *key {
-            match self.waited.remove(&wait) {
-                Some(Waited::Numbered(id)) => *key = CallKey::Sent(id),
-                Some(Waited::Failed(fault)) => return Poll::Ready(Err(fault)),
-                _ => {
-                    if let Some(waiting) = self.waiting.get_mut(wait) {
-                        waiting.asker = Asker::Task(Some(waker.clone()));
-                        return Poll::Pending;
-                    }
-                    return Poll::Ready(Err(Fault::new(Code::Cancelled, "the call was cancelled")));
-                }
-            }
-        }
-        let CallKey::Sent(id) = *key else {
-            return Poll::Pending;
-        };
-        if let Some(answer) = self.calls.take_if(id, |call| call.answer.take()) {
-            return Poll::Ready(answer);
-        }
-        let Some(call) = self.calls.get_mut(id) else {
-            return Poll::Ready(Err(Fault::new(Code::Cancelled, "the call was cancelled")));
-        };
-        match &mut call.asker {
-            Asker::Task(Some(old)) => old.clone_from(waker),
-            asker => *asker = Asker::Task(Some(waker.clone())),
-        }
-        Poll::Pending
-    }
-
-    /// Whether a call was numbered (`queued`) or accepted by the peer (`accepted`: its number is acknowledged), R12.
-    pub fn poll_receipt(
-        &mut self,
-        key: &mut ReceiptKey,
-        accepted: bool,
-        waker: &Waker,
-    ) -> Poll<Result<(), Fault>> {
-        if let ReceiptKey::Waiting(wait) = *key {
-            match self.waited.remove(&wait) {
-                Some(Waited::Numbered(seq)) => *key = ReceiptKey::Sent(seq),
-                Some(Waited::Failed(fault)) => return Poll::Ready(Err(fault)),
-                _ => {
-                    if let Some(waiting) = self.waiting.get_mut(wait) {
-                        waiting.asker = Asker::Task(Some(waker.clone()));
-                        return Poll::Pending;
-                    }
-                    return Poll::Ready(Err(Fault::new(
-                        Code::NotSent,
-                        "the session ended before the call was sent",
-                    )));
-                }
-            }
-        }
-        let ReceiptKey::Sent(seq) = *key else {
-            return Poll::Pending;
-        };
-        if !accepted || self.poll_acked(seq, waker) {
-            return Poll::Ready(Ok(()));
-        }
-        match &self.ended {
-            Some(_) => Poll::Ready(Err(Fault::new(
-                Code::MaybeRan,
-                "the session ended before the peer acknowledged the call",
-            ))),
-            None => Poll::Pending,
-        }
-    }
-
-    /// Nobody asks after this one-way call any more. It is sent all the same.
-    pub fn forget_receipt(&mut self, key: ReceiptKey) {
-        if let ReceiptKey::Waiting(wait) = key {
-            self.waited.remove(&wait);
-            if let Some(waiting) = self.waiting.get_mut(wait) {
-                waiting.asker = Asker::Nobody;
-            }
-        }
-    }
-
-    /// Nobody waits for this call any more (R21): one that was not numbered never goes; for the others CANCEL goes, and
-    /// the entry stays until RET or ERR, whose references are released.
-    pub fn cancel(&mut self, key: CallKey) {
-        let id = match key {
-            CallKey::Waiting(wait) => match self.waited.remove(&wait) {
-                Some(Waited::Numbered(id)) => id,
-                Some(_) => return,
-                None => {
-                    if let Some(waiting) = self.waiting.get_mut(wait) {
-                        waiting.asker = Asker::Nobody;
-                    }
-                    self.fail_waiting(wait, not_sent());
-                    self.pump_lines();
-                    return;
-                }
-            },
-            CallKey::Sent(id) => id,
-        };
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        if let Some(answer) = call.answer.take() {
-            self.calls.remove(id);
-            if let Ok((_, caps)) = answer {
-                self.discard(caps);
-            }
-            return;
-        }
-        call.asker = Asker::Nobody;
-        self.cancel_sent(id);
-    }
-
-    /// Gives up an OPEN of ours that has no answer (R21): one that was not numbered never goes, and the reference
-    /// breaks; for the others CANCEL goes. The reference stays the caller's, to be released as ever.
-    pub fn cancel_open(&mut self, key: ImportKey) {
-        let Some(import) = self.imports.entries.get(key) else {
-            return;
-        };
-        match import.name.target().and_then(Target::as_open) {
-            Some(c) => self.cancel_sent(c),
-            None if import.name == Name::UNSENT => {
-                self.cancel_unsent(key, never_opened());
-                self.pump_lines();
-            }
-            None => {}
-        }
-    }
-
-    /// Takes the OPEN out that would settle this import.
-    pub(super) fn cancel_unsent(&mut self, key: ImportKey, fault: Fault) {
-        if let Some(wait) = self.who_opens(key) {
-            self.fail_waiting(wait, fault);
-        }
-    }
-
-    fn who_opens(&self, import: ImportKey) -> Option<WaitKey> {
-        let opens = |w: &Waiting<O>| matches!(w.asker, Asker::Open(k) | Asker::RelayOpen(_, k) if k == import);
-        self.waiting
-            .iter()
-            .find(|(_, w)| opens(w))
-            .map(|(key, _)| key)
-    }
-
-    pub(super) fn cancel_sent(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        if call.cancelled || self.ended.is_some() {
-            return;
-        }
-        call.cancelled = true;
-        self.post(|buf| frame::write_cancel(buf, id));
-        if mutant!("cancel_unpin") {
-            self.unpin(id);
-        }
-        if mutant!("cancel_forget") {
-            self.unpin(id);
-            if let Some(call) = self.calls.remove(id) {
-                self.give_back(call.depth, call.charge);
-            }
-        }
-    }
-
-    /// The permit returns with RET or ERR, never with CANCEL (R13).
-    fn give_back(&mut self, depth: u8, charge: u32) {
-        let lane = self.lane(usize::from(depth));
-        if let Some(line) = self.lines.get_mut(lane) {
-            line.charged.sub(true, u64::from(charge));
-        }
-    }
-
-    fn unpin(&mut self, id: u64) {
-        let Some(call) = self.calls.get_mut(id) else {
-            return;
-        };
-        for k in call.lent.take().into_iter().flat_map(|lent| *lent) {
-            if let Some(export) = self.exports.by_name.get_mut(k) {
-                export.pins = export.pins.saturating_sub(1);
-            }
-            self.settle_export(k);
-        }
-    }
-
-    /// Exactly one RET or ERR comes per id (R11).
-    fn answered(&mut self, id: u64) -> Result<bool, Violation> {
-        match self.calls.get(id) {
-            Some(call) if call.answer.is_none() => {
-                let (depth, charge, lends) = (call.depth, call.charge, call.lent.is_some());
-                if lends {
-                    self.unpin(id);
-                }
-                self.give_back(depth, charge);
-                Ok(true)
-            }
-            None if mutant!("cancel_forget") => Ok(false),
-            _ => Err(Violation {
-                rule: "R11.6",
-                what: "a result for a call that has none to come",
-            }),
-        }
-    }
-
-    pub(super) fn on_ret(
-        &mut self,
-        id: u64,
-        message: &Bytes,
-        value: &Payload,
-        caps: &[Descriptor],
-    ) -> Result<(), Violation> {
-        // Most results, in one look-up: a task waits, and there are no references in either direction.
-        if let Payload::Inline(span) = value
-            && caps.is_empty()
-            && let Some(call) = self.calls.get_mut(id)
-            && let Asker::Task(waker) = &mut call.asker
-            && call.answer.is_none()
-            && call.lent.is_none()
-        {
-            if let Some(waker) = waker.take() {
-                self.wakes.push(waker);
-            }
-            call.answer = Some(Ok((Blob::slice(message, span.range()), Vec::new())));
-            let (depth, charge) = (call.depth, call.charge);
-            self.give_back(depth, charge);
-            return Ok(());
-        }
-        if !self.answered(id)? {
-            return Ok(());
-        }
-        let Payload::Inline(span) = value else {
-            return Err(Violation {
-                rule: "R18.8",
-                what: "a payload above the `frame` limit",
-            });
-        };
-        let Some(call) = self.calls.get_mut(id) else {
-            return Ok(());
-        };
-        match std::mem::replace(&mut call.asker, Asker::Nobody) {
-            Asker::Task(waker) => {
-                let caps = self.take_caps(caps, None)?;
-                self.wakes.extend(waker);
-                if let Some(call) = self.calls.get_mut(id) {
-                    call.answer = Some(Ok((Blob::slice(message, span.range()), caps)));
-                }
-            }
-            Asker::Nobody => {
-                self.calls.remove(id);
-                let caps = self.take_caps(caps, None)?;
-                self.discard(caps);
-            }
-            Asker::Open(key) => {
-                self.calls.remove(id);
-                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
-                self.settle_import(key, outcome)?;
-            }
-            Asker::Relay(incoming) => {
-                self.calls.remove(id);
-                let caps = self.take_caps(caps, None)?;
-                self.relay_ret(
-                    incoming,
-                    message.get(span.range()).unwrap_or_default(),
-                    caps,
-                );
-            }
-            Asker::RelayOpen(incoming, key) => {
-                self.calls.remove(id);
-                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
-                self.settle_import(key, outcome)?;
-                self.relay_opened(incoming, key);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn on_err(&mut self, id: u64, fault: Fault) -> Result<(), Violation> {
-        if !self.answered(id)? {
-            return Ok(());
-        }
-        let Some(call) = self.calls.get_mut(id) else {
-            return Ok(());
-        };
-        match std::mem::replace(&mut call.asker, Asker::Nobody) {
-            Asker::Task(waker) => {
-                call.answer = Some(Err(fault));
-                self.wakes.extend(waker);
-            }
-            asker => {
-                self.calls.remove(id);
-                self.fail_asker(asker, fault);
-            }
-        }
-        Ok(())
-    }
-
-    pub(super) fn on_tell_credit(&mut self, n: u64, depth: u8) -> Result<(), Violation> {
-        let lane = self.lane(usize::from(depth));
-        let over = Violation {
-            rule: "R13.9",
-            what: "more one-way credit than there is charged",
-        };
-        let line = self.lines.get_mut(lane).ok_or(over)?;
-        line.tells = line.tells.checked_sub(n).ok_or(over)?;
-        if line.charged.sub(false, n) {
-            Ok(())
-        } else {
-            Err(over)
-        }
-    }
 }
 
-fn not_sent() -> Fault {
+pub(super) fn not_sent() -> Fault {
     Fault::new(Code::NotSent, "cancelled before it was sent")
 }
 
@@ -933,24 +395,4 @@ pub(super) fn never_opened() -> Fault {
         Code::Cancelled,
         "the call that opens the handle was cancelled before it was sent",
     )
-}
-
-/// Whether a line got on.
-enum Step {
-    Moved,
-    Stuck,
-}
-
-/// The value of an OPEN's RET: a descriptor of tag 0-2, and no caps (frame 4).
-fn open_outcome(value: &[u8], caps: &[Descriptor]) -> Result<Descriptor, Violation> {
-    let bad = Violation {
-        rule: "R5.2",
-        what: "the result of an OPEN is not a descriptor",
-    };
-    let raw = crate::read::whole_uint(value).ok_or(bad)?;
-    let outcome = Descriptor::from_raw(raw).ok_or(bad)?;
-    if !caps.is_empty() || outcome.tag() == helve_handles::Tag::Lent {
-        return Err(bad);
-    }
-    Ok(outcome)
 }

@@ -9,6 +9,7 @@
 //! `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
 //! (numbers, acks, the replay buffer), `end` (R17).
 
+mod answers;
 mod broken;
 mod calls;
 mod caps;
@@ -18,7 +19,9 @@ mod forward;
 mod incoming;
 mod opens;
 mod permits;
+mod replies;
 mod tables;
+mod waiting;
 
 use std::collections::{HashMap, VecDeque};
 use std::task::Waker;

@@ -40,6 +40,7 @@ fn assert_idle<T>(object: &Object<T>) {
     }
 }
 
+// R10.3
 #[test]
 fn readers_overlap_and_a_writer_is_alone() {
     let object = Object::new(1);
@@ -91,6 +92,7 @@ fn readers_between_two_writers_enter_together() {
     assert_idle(&object);
 }
 
+// R23.2, R23.3
 #[test]
 fn a_chain_that_writes_gets_reentrant_r23() {
     let object = Object::new(());

@@ -66,6 +66,7 @@ async fn an_upgrade_on_any_path_is_answered_with_the_subprotocol() {
     assert!(error.is_none(), "{error:?}");
 }
 
+// E1.8
 #[tokio::test]
 async fn without_the_subprotocol_the_answer_is_400_and_says_so() {
     for offered in ["", "Sec-WebSocket-Protocol: helve.2, graphql-ws\r\n"] {
@@ -78,6 +79,7 @@ async fn without_the_subprotocol_the_answer_is_400_and_says_so() {
     }
 }
 
+// S1.18
 #[tokio::test]
 async fn a_page_of_a_foreign_origin_gets_403_before_the_upgrade() {
     let ask =
@@ -384,6 +386,7 @@ async fn an_endless_head_of_a_server_is_cut_at_16_kib() {
     assert!(text.contains("16384 bytes"), "{text}");
 }
 
+// E1.8
 #[tokio::test]
 async fn a_websocket_server_without_our_subprotocol_is_told_apart() {
     bounded(async {

@@ -202,6 +202,7 @@ async fn a_peer_that_never_reads_holds_back_the_writer_and_a_close_ends_at_its_d
     .await;
 }
 
+// E1.6
 #[tokio::test]
 async fn a_text_message_is_a_violation() {
     bounded(async {
@@ -218,6 +219,7 @@ async fn a_text_message_is_a_violation() {
     .await;
 }
 
+// E1.4
 #[tokio::test]
 async fn a_message_above_the_limit_is_a_violation_and_the_client_reads_why() {
     bounded(async {

@@ -7,6 +7,7 @@ use helve_tests::lab::{LabHandle, MemLab};
 #[tokio::main]
 async fn main() {
     let url = std::env::args().nth(1).expect("a URL");
+    // harness: this process is killed, and its server looks for leaks
     let root: LabHandle = limited(async { helve::connect(url).await })
         .await
         .expect("the server is there");

@@ -35,9 +35,18 @@ async fn serving(tracker: &Tracker) -> (Harness, Peer) {
 async fn a_method_of_another_interface_or_of_none_is_unimplemented() {
     let (harness, mut peer) = serving(&Tracker::new()).await;
     // E5.2
-    for method in [method_id("test.Other", "echo"), method_id("demo.Calc", "add"), 0, u32::MAX] {
+    for method in [
+        method_id("test.Other", "echo"),
+        method_id("demo.Calc", "add"),
+        0,
+        u32::MAX,
+    ] {
         let answer = peer.call(method, &[0x91, 1]).await;
-        assert_eq!(code(&answer), Some(UNIMPLEMENTED), "{method:#x}: {answer:?}");
+        assert_eq!(
+            code(&answer),
+            Some(UNIMPLEMENTED),
+            "{method:#x}: {answer:?}"
+        );
     }
     assert_eq!(peer.call(lab("echo"), &[0x91, 1]).await, Ok(vec![1]));
     peer.close(1000).await;
@@ -76,14 +85,7 @@ async fn ping_is_a_method_of_target_0_alone() {
 #[tokio::test]
 async fn a_peer_without_a_root_has_no_target_0() {
     // E5.4, R11.1
-    let (near, far) = helve::transport::memory::pair();
-    let mut server = Peer::new(far);
-    // harness: the server is made by hand, and holds nothing
-    let connect = helve::connect_over::<LabHandle>(near);
-    let connecting = tokio::spawn(connect.into_future());
-    limited(server.hear()).await.expect("HELLO");
-    server.welcome("test.Lab").await;
-    let client = limited(connecting).await.expect("runs").expect("welcomed");
+    let (mut server, client) = Peer::serving().await;
     for method in ["ping", "describe"] {
         let answer = server.call(method_id("helve.Peer", method), &[0x90]).await;
         assert_eq!(code(&answer), Some(GONE), "{method}: {answer:?}");
@@ -106,14 +108,28 @@ async fn describe_yields_the_canonical_encoding_of_the_roots_interface() {
         put_bin(&mut args, hash);
         args
     };
-    for args in [&[0x90][..], &[0x91, 0xc0], &[0xdc, 0, 0], &asking(&schema.hash())] {
-        assert_eq!(peer.call(describe, args).await.as_ref(), Ok(&expected), "{args:02x?}");
+    for args in [
+        &[0x90][..],
+        &[0x91, 0xc0],
+        &[0xdc, 0, 0],
+        &asking(&schema.hash()),
+    ] {
+        assert_eq!(
+            peer.call(describe, args).await.as_ref(),
+            Ok(&expected),
+            "{args:02x?}"
+        );
     }
     let mut other = schema.hash();
     other[15] ^= 1;
     let answer = peer.call(describe, &asking(&other)).await;
     assert_eq!(answer, Err((GONE, "no such description".to_owned())));
-    for args in [&asking(&other[1..])[..], &asking(&[]), &[0x91, 0xa1, b'x'], &[0x91, 5]] {
+    for args in [
+        &asking(&other[1..])[..],
+        &asking(&[]),
+        &[0x91, 0xa1, b'x'],
+        &[0x91, 5],
+    ] {
         let answer = peer.call(describe, args).await;
         assert_eq!(code(&answer), Some(DECODE), "{args:02x?}: {answer:?}");
     }
@@ -123,7 +139,14 @@ async fn describe_yields_the_canonical_encoding_of_the_roots_interface() {
         .start(CallKind::Open, 0, lab("open"), &[0x90], &[], &none)
         .await;
     let on_it = peer
-        .start(CallKind::Call, -(open as i64), describe, &[0x90], &[], &none)
+        .start(
+            CallKind::Call,
+            -(open as i64),
+            describe,
+            &[0x90],
+            &[],
+            &none,
+        )
         .await;
     assert_eq!(code(&peer.answer(on_it).await), Some(UNIMPLEMENTED));
     peer.close(1000).await;
@@ -182,7 +205,11 @@ async fn calls_made_inside_a_handler_carry_its_chain_and_others_carry_none() {
     }
     // At random: not counted up, and spread over the range.
     assert!(drawn.last() > Some(&(1 << 50)), "{drawn:?}");
-    let steps: BTreeSet<u64> = drawn.iter().zip(drawn.iter().skip(1)).map(|(a, b)| b - a).collect();
+    let steps: BTreeSet<u64> = drawn
+        .iter()
+        .zip(drawn.iter().skip(1))
+        .map(|(a, b)| b - a)
+        .collect();
     assert_eq!(steps.len(), 19, "{drawn:?}");
     // Inherited by all below.
     let ext = CallExtOut {
@@ -195,13 +222,7 @@ async fn calls_made_inside_a_handler_carry_its_chain_and_others_carry_none() {
     harness.finish().await;
 
     // A call that no handler makes carries no chain.
-    let (near, far) = helve::transport::memory::pair();
-    let mut server = Peer::new(far);
-    // harness: the server is made by hand, and holds nothing
-    let connecting = tokio::spawn(helve::connect_over::<LabHandle>(near).into_future());
-    limited(server.hear()).await.expect("HELLO");
-    server.welcome("test.Lab").await;
-    let client = limited(connecting).await.expect("runs").expect("welcomed");
+    let (mut server, client) = Peer::serving().await;
     let calling = tokio::spawn(async move { client.echo(5).await });
     let Frame::Call(call) = server.frame().await.frame else {
         panic!("no call")
@@ -237,10 +258,20 @@ async fn a_chain_that_comes_back_to_what_it_holds_is_reentrant_and_another_waits
     let tracker = Tracker::new();
     let harness = Harness::memory(&tracker, TurnHandle::new(Held(0)));
     let mut peer = Peer::welcomed(&harness).await;
-    let (hold, touch) = (method_id("test.Turn", "hold"), method_id("test.Turn", "touch"));
+    let (hold, touch) = (
+        method_id("test.Turn", "hold"),
+        method_id("test.Turn", "touch"),
+    );
     let none = CallExtOut::default();
     let outer = peer
-        .start(CallKind::Call, 0, hold, &[0x91, 0xd4, 1, 0], &[1 << 2], &none)
+        .start(
+            CallKind::Call,
+            0,
+            hold,
+            &[0x91, 0xd4, 1, 0],
+            &[1 << 2],
+            &none,
+        )
         .await;
     let inner = loop {
         if let Frame::Call(call) = peer.frame().await.frame {

@@ -59,7 +59,11 @@ async fn a_client_says_hello_then_nothing_before_welcome_and_a_batch_right_after
     let before = Instant::now();
     server.welcome("test.Lab").await;
     let batch = limited(server.hear()).await.expect("the link is up");
-    assert_eq!(&batch[..], [1, 0], "an empty batch: next is 1, nothing accepted");
+    assert_eq!(
+        &batch[..],
+        [1, 0],
+        "an empty batch: next is 1, nothing accepted"
+    );
     assert_eq!(before.elapsed(), Duration::ZERO);
     drop(limited(connecting).await.expect("runs").expect("welcomed"));
     assert_eq!(limited(server.closed()).await.0, Close::NORMAL);
@@ -145,7 +149,10 @@ async fn every_hello_is_authenticated_and_a_bad_one_leaves_the_session_that_it_n
         let Reply::Refuse(refuse) = reply else {
             panic!("welcomed")
         };
-        assert_eq!((refuse.code, refuse.message.contains("sign in")), (20, true));
+        assert_eq!(
+            (refuse.code, refuse.message.contains("sign in")),
+            (20, true)
+        );
         assert_eq!(limited(peer.closed()).await.0, Close::REFUSED);
     }
     let (again, reply) = Peer::greeting(&harness, &resuming("good", session)).await;
@@ -188,7 +195,10 @@ async fn a_resume_is_answered_with_a_fresh_session_that_ends_with_its_link() {
     until("both at work", || tracker.live() == before + 2).await;
     drop(peer);
     until("the session ended", || tracker.live() == before).await;
-    until("only the other is left", || harness.server_ends().len() <= 1).await;
+    until("only the other is left", || {
+        harness.server_ends().len() <= 1
+    })
+    .await;
     first.close(Close::NORMAL).await;
     harness.finish().await;
 }
@@ -271,35 +281,23 @@ async fn every_end_of_a_link_ends_the_session_where_there_is_no_resume() {
         )
         .await;
         until("at work", || tracker.live() == before + 1).await;
-        let [end] = &harness.server_ends()[..] else {
-            panic!("one session")
-        };
+        let end = harness.server_ends().pop().expect("a session");
         peer.close(code).await;
         let State::Lost { code: seen, .. } = limited(end.closed()).await else {
             panic!("it goes on")
         };
+        drop(end);
         assert_eq!(seen, code);
         until("stopped", || tracker.live() == before).await;
         harness.finish().await;
     }
 }
 
-/// A client of a server made by hand.
-async fn client_of(server: &mut Peer, near: memory::MemoryLink) -> LabHandle {
-    // harness: the server is made by hand, and holds nothing
-    let connecting = tokio::spawn(helve::connect_over::<LabHandle>(near).into_future());
-    limited(server.hear()).await.expect("HELLO");
-    server.welcome("test.Lab").await;
-    limited(connecting).await.expect("runs").expect("welcomed")
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_peer_that_leaves_closes_with_1000_when_its_frames_are_acked_or_after_5_s() {
     // S10.2
     for acks in [true, false] {
-        let (near, far) = memory::pair();
-        let mut server = Peer::new(far);
-        let client = client_of(&mut server, near).await;
+        let (mut server, client) = Peer::serving().await;
         limited(client.note("a").queued()).await.expect("sent");
         server.frame().await;
         drop(client);
@@ -312,7 +310,11 @@ async fn a_peer_that_leaves_closes_with_1000_when_its_frames_are_acked_or_after_
         }
         assert_eq!(limited(server.closed()).await, (1000, String::new()));
         let expected = if acks { 2 } else { 5 };
-        assert_eq!(left.elapsed(), Duration::from_secs(expected), "acks: {acks}");
+        assert_eq!(
+            left.elapsed(),
+            Duration::from_secs(expected),
+            "acks: {acks}"
+        );
     }
 }
 
@@ -325,9 +327,7 @@ async fn a_server_that_ends_a_session_on_purpose_says_1000() {
     let echo = method_id("test.Lab", "echo");
     assert_eq!(peer.call(echo, &[0x91, 3]).await, Ok(vec![3]));
     peer.ack().await;
-    let [end] = &harness.server_ends()[..] else {
-        panic!("one session")
-    };
+    let end = harness.server_ends().pop().expect("a session");
     let (closed, ()) = limited(async {
         tokio::join!(
             async {
@@ -340,5 +340,6 @@ async fn a_server_that_ends_a_session_on_purpose_says_1000() {
     })
     .await;
     assert_eq!(closed, (Close::NORMAL, String::new()));
+    drop(end);
     harness.finish().await;
 }

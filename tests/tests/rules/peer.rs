@@ -1,7 +1,7 @@
 //! [`Peer`]: one end of a link in memory, worked by hand, as a client of the harness or as a server of our client.
 
 use std::collections::VecDeque;
-use std::future::poll_fn;
+use std::future::{IntoFuture, poll_fn};
 
 use bytes::Bytes;
 use helve::transport::memory::{self, MemoryLink};
@@ -11,6 +11,7 @@ use helve_protocol::batch::{Parsed, ReadLimits, ack_only, parse};
 use helve_protocol::frame::{self, CallExtOut, CallKind, Frame, Payload, Span};
 use helve_protocol::hello::{Hello, Reply, Token, Welcome};
 use helve_tests::harness::{Harness, limited};
+use helve_tests::lab::LabHandle;
 
 /// A frame that came, with the message that its spans point into.
 #[derive(Clone, Debug)]
@@ -70,6 +71,18 @@ impl Peer {
             (peer, Reply::Welcome(_)) => peer,
             (_, other) => panic!("no WELCOME: {other:?}"),
         }
+    }
+
+    /// A server made by hand, whose root is a lab, and its client.
+    pub(super) async fn serving() -> (Peer, LabHandle) {
+        let (near, far) = memory::pair();
+        let mut server = Peer::new(far);
+        // harness: a server made by hand holds nothing
+        let connecting = tokio::spawn(helve::connect_over(near).into_future());
+        limited(server.hear()).await.expect("HELLO");
+        server.welcome("test.Lab").await;
+        let client = limited(connecting).await.expect("runs").expect("welcomed");
+        (server, client)
     }
 
     /// What a server would welcome a client with.
@@ -138,11 +151,10 @@ impl Peer {
                 let mut parsed = Parsed::new();
                 parse(&message, &mut parsed, &ReadLimits::default()).expect("it is correct");
                 self.received += parsed.frames.len() as u64;
-                self.frames
-                    .extend(parsed.frames.iter().map(|&frame| Came {
-                        frame,
-                        message: message.clone(),
-                    }));
+                self.frames.extend(parsed.frames.iter().map(|&frame| Came {
+                    frame,
+                    message: message.clone(),
+                }));
             }
         })
         .await

@@ -82,8 +82,11 @@ impl Values for Same {
 /// The number of DECODE.
 const DECODE: u64 = 8;
 
-/// Calls `method` with each array of arguments and expects these bytes back; `None` is DECODE.
-async fn each(cases: &[(&str, &[u8], Option<&[u8]>)]) {
+/// A method, an array of arguments, and the bytes that come back; `None` is DECODE.
+type Case<'a> = (&'a str, &'a [u8], Option<&'a [u8]>);
+
+/// Calls each.
+async fn each(cases: &[Case<'_>]) {
     let tracker = Tracker::new();
     let harness = Harness::memory(&tracker, ValuesHandle::new(Same));
     let mut peer = Peer::welcomed(&harness).await;
@@ -109,7 +112,11 @@ async fn arguments_are_one_array_whose_end_may_be_missing_and_whose_surplus_is_i
         ("rest", &[0x92, 1, 2], Some(&[0x93, 1, 2, 0xc2])),
         ("rest", &[0x91, 1], Some(&[0x93, 1, 0, 0xc2])),
         ("rest", &[0x90], None),
-        ("rest", &[0x95, 1, 2, 0xc0, 0x80, 9], Some(&[0x93, 1, 2, 0xc2])),
+        (
+            "rest",
+            &[0x95, 1, 2, 0xc0, 0x80, 9],
+            Some(&[0x93, 1, 2, 0xc2]),
+        ),
         // The order is that of the declaration: a text is no `b`.
         ("rest", &[0x92, 1, 0xa1, b'c'], None),
         // A wider header is taken all the same.
@@ -174,12 +181,22 @@ async fn structs_are_maps_by_name_and_unknown_keys_are_skipped() {
     // E6.4
     let both: &[u8] = &[0x82, 0xa1, b'x', 1, 0xa1, b'y', 2];
     each(&[
-        ("point", &[0x91, 0x82, 0xa1, b'x', 1, 0xa1, b'y', 2], Some(both)),
-        // By name: in any order.
-        ("point", &[0x91, 0x82, 0xa1, b'y', 2, 0xa1, b'x', 1], Some(both)),
         (
             "point",
-            &[0x91, 0x83, 0xa1, b'z', 0x91, 0x80, 0xa1, b'x', 1, 0xa1, b'y', 2],
+            &[0x91, 0x82, 0xa1, b'x', 1, 0xa1, b'y', 2],
+            Some(both),
+        ),
+        // By name: in any order.
+        (
+            "point",
+            &[0x91, 0x82, 0xa1, b'y', 2, 0xa1, b'x', 1],
+            Some(both),
+        ),
+        (
+            "point",
+            &[
+                0x91, 0x83, 0xa1, b'z', 0x91, 0x80, 0xa1, b'x', 1, 0xa1, b'y', 2,
+            ],
             Some(both),
         ),
         ("point", &[0x91, 0x81, 0xa1, b'x', 1], None),
@@ -193,7 +210,11 @@ async fn a_unit_variant_may_come_as_a_map_and_a_unit_struct_as_nil() {
     let red: &[u8] = &[0xa3, b'R', b'e', b'd'];
     each(&[
         ("colour", &[0x91, 0xa3, b'R', b'e', b'd'], Some(red)),
-        ("colour", &[0x91, 0x81, 0xa3, b'R', b'e', b'd', 0xc0], Some(red)),
+        (
+            "colour",
+            &[0x91, 0x81, 0xa3, b'R', b'e', b'd', 0xc0],
+            Some(red),
+        ),
         (
             "colour",
             &[0x91, 0x81, 0xa5, b'M', b'i', b'x', b'e', b'd', 7],
@@ -211,10 +232,18 @@ async fn a_method_without_a_result_returns_nil_and_maps_keep_their_keys() {
     // E6.6, E6.9
     each(&[
         ("nothing", &[0x90], Some(&[0xc0])),
-        ("named", &[0x91, 0x82, 1, 5, 0xcd, 1, 0, 6], Some(&[0x82, 1, 5, 0xcd, 1, 0, 6])),
+        (
+            "named",
+            &[0x91, 0x82, 1, 5, 0xcd, 1, 0, 6],
+            Some(&[0x82, 1, 5, 0xcd, 1, 0, 6]),
+        ),
         ("named", &[0x91, 0x82, 1, 5, 1, 6], Some(&[0x81, 1, 6])),
         ("named", &[0x91, 0x81, 0xa1, b'1', 5], None),
-        ("hashed", &[0x91, 0x83, 0xff, 5, 0xff, 6, 0xff, 7], Some(&[0x81, 0xff, 7])),
+        (
+            "hashed",
+            &[0x91, 0x83, 0xff, 5, 0xff, 6, 0xff, 7],
+            Some(&[0x81, 0xff, 7]),
+        ),
     ])
     .await;
 }

@@ -1,4 +1,4 @@
-//! The rule on Origin, on its own.
+//! The rule on Origin (S1.18), on its own.
 
 use super::*;
 

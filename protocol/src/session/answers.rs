@@ -1,0 +1,324 @@
+//! What becomes of our calls: answered, acknowledged, given up (R11, R12, R21).
+
+use std::task::{Poll, Waker};
+
+use bytes::Bytes;
+use helve_handles::{Descriptor, Target};
+
+use super::calls::{Answer, Asker, CallKey, ReceiptKey, Waited, never_opened, not_sent};
+use super::tables::Name;
+use super::{ImportKey, Object, Session};
+use crate::blob::Blob;
+use crate::fault::Fault;
+use crate::frame::{self, Payload};
+use crate::mutation::mutant;
+use crate::{Code, Violation};
+
+impl<O: Object> Session<O> {
+    /// The answer of a call, once it is there. After `Ready` the key is spent.
+    pub fn poll_call(&mut self, key: &mut CallKey, waker: &Waker) -> Poll<Answer<O>> {
+        if let CallKey::Waiting(wait) = *key {
+            match self.waited.remove(&wait) {
+                Some(Waited::Numbered(id)) => *key = CallKey::Sent(id),
+                Some(Waited::Failed(fault)) => return Poll::Ready(Err(fault)),
+                _ => {
+                    if let Some(waiting) = self.waiting.get_mut(wait) {
+                        waiting.asker = Asker::Task(Some(waker.clone()));
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Err(Fault::new(Code::Cancelled, "the call was cancelled")));
+                }
+            }
+        }
+        let CallKey::Sent(id) = *key else {
+            return Poll::Pending;
+        };
+        if let Some(answer) = self.calls.take_if(id, |call| call.answer.take()) {
+            return Poll::Ready(answer);
+        }
+        let Some(call) = self.calls.get_mut(id) else {
+            return Poll::Ready(Err(Fault::new(Code::Cancelled, "the call was cancelled")));
+        };
+        match &mut call.asker {
+            Asker::Task(Some(old)) => old.clone_from(waker),
+            asker => *asker = Asker::Task(Some(waker.clone())),
+        }
+        Poll::Pending
+    }
+
+    /// Whether a call was numbered (`queued`) or accepted by the peer (`accepted`: its number is acknowledged), R12.
+    pub fn poll_receipt(
+        &mut self,
+        key: &mut ReceiptKey,
+        accepted: bool,
+        waker: &Waker,
+    ) -> Poll<Result<(), Fault>> {
+        if let ReceiptKey::Waiting(wait) = *key {
+            match self.waited.remove(&wait) {
+                Some(Waited::Numbered(seq)) => *key = ReceiptKey::Sent(seq),
+                Some(Waited::Failed(fault)) => return Poll::Ready(Err(fault)),
+                _ => {
+                    if let Some(waiting) = self.waiting.get_mut(wait) {
+                        waiting.asker = Asker::Task(Some(waker.clone()));
+                        return Poll::Pending;
+                    }
+                    return Poll::Ready(Err(Fault::new(
+                        Code::NotSent,
+                        "the session ended before the call was sent",
+                    )));
+                }
+            }
+        }
+        let ReceiptKey::Sent(seq) = *key else {
+            return Poll::Pending;
+        };
+        if !accepted || self.poll_acked(seq, waker) {
+            return Poll::Ready(Ok(()));
+        }
+        match &self.ended {
+            Some(_) => Poll::Ready(Err(Fault::new(
+                Code::MaybeRan,
+                "the session ended before the peer acknowledged the call",
+            ))),
+            None => Poll::Pending,
+        }
+    }
+
+    /// Nobody asks after this one-way call any more. It is sent all the same.
+    pub fn forget_receipt(&mut self, key: ReceiptKey) {
+        if let ReceiptKey::Waiting(wait) = key {
+            self.waited.remove(&wait);
+            if let Some(waiting) = self.waiting.get_mut(wait) {
+                waiting.asker = Asker::Nobody;
+            }
+        }
+    }
+
+    /// Nobody waits for this call any more (R21): one that was not numbered never goes; for the others CANCEL goes, and
+    /// the entry stays until RET or ERR, whose references are released.
+    pub fn cancel(&mut self, key: CallKey) {
+        let id = match key {
+            CallKey::Waiting(wait) => match self.waited.remove(&wait) {
+                Some(Waited::Numbered(id)) => id,
+                Some(_) => return,
+                None => {
+                    if let Some(waiting) = self.waiting.get_mut(wait) {
+                        waiting.asker = Asker::Nobody;
+                    }
+                    self.fail_waiting(wait, not_sent());
+                    self.pump_lines();
+                    return;
+                }
+            },
+            CallKey::Sent(id) => id,
+        };
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if let Some(answer) = call.answer.take() {
+            self.calls.remove(id);
+            if let Ok((_, caps)) = answer {
+                self.discard(caps);
+            }
+            return;
+        }
+        call.asker = Asker::Nobody;
+        self.cancel_sent(id);
+    }
+
+    /// Gives up an OPEN of ours that has no answer (R21): one that was not numbered never goes, and the reference
+    /// breaks; for the others CANCEL goes. The reference stays the caller's, to be released as ever.
+    pub fn cancel_open(&mut self, key: ImportKey) {
+        let Some(import) = self.imports.entries.get(key) else {
+            return;
+        };
+        match import.name.target().and_then(Target::as_open) {
+            Some(c) => self.cancel_sent(c),
+            None if import.name == Name::UNSENT => {
+                self.cancel_unsent(key, never_opened());
+                self.pump_lines();
+            }
+            None => {}
+        }
+    }
+
+    pub(super) fn cancel_sent(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        if call.cancelled || self.ended.is_some() {
+            return;
+        }
+        call.cancelled = true;
+        self.post(|buf| frame::write_cancel(buf, id));
+        if mutant!("cancel_unpin") {
+            self.unpin(id);
+        }
+        if mutant!("cancel_forget") {
+            self.unpin(id);
+            if let Some(call) = self.calls.remove(id) {
+                self.give_back(call.depth, call.charge);
+            }
+        }
+    }
+
+    /// The permit returns with RET or ERR, never with CANCEL (R13).
+    pub(super) fn give_back(&mut self, depth: u8, charge: u32) {
+        let lane = self.lane(usize::from(depth));
+        if let Some(line) = self.lines.get_mut(lane) {
+            line.charged.sub(true, u64::from(charge));
+        }
+    }
+
+    pub(super) fn unpin(&mut self, id: u64) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        for k in call.lent.take().into_iter().flat_map(|lent| *lent) {
+            if let Some(export) = self.exports.by_name.get_mut(k) {
+                export.pins = export.pins.saturating_sub(1);
+            }
+            self.settle_export(k);
+        }
+    }
+
+    /// Exactly one RET or ERR comes per id (R11).
+    pub(super) fn answered(&mut self, id: u64) -> Result<bool, Violation> {
+        match self.calls.get(id) {
+            Some(call) if call.answer.is_none() => {
+                let (depth, charge, lends) = (call.depth, call.charge, call.lent.is_some());
+                if lends {
+                    self.unpin(id);
+                }
+                self.give_back(depth, charge);
+                Ok(true)
+            }
+            None if mutant!("cancel_forget") => Ok(false),
+            _ => Err(Violation {
+                rule: "R11.6",
+                what: "a result for a call that has none to come",
+            }),
+        }
+    }
+
+    pub(super) fn on_ret(
+        &mut self,
+        id: u64,
+        message: &Bytes,
+        value: &Payload,
+        caps: &[Descriptor],
+    ) -> Result<(), Violation> {
+        // Most results, in one look-up: a task waits, and there are no references in either direction.
+        if let Payload::Inline(span) = value
+            && caps.is_empty()
+            && let Some(call) = self.calls.get_mut(id)
+            && let Asker::Task(waker) = &mut call.asker
+            && call.answer.is_none()
+            && call.lent.is_none()
+        {
+            if let Some(waker) = waker.take() {
+                self.wakes.push(waker);
+            }
+            call.answer = Some(Ok((Blob::slice(message, span.range()), Vec::new())));
+            let (depth, charge) = (call.depth, call.charge);
+            self.give_back(depth, charge);
+            return Ok(());
+        }
+        if !self.answered(id)? {
+            return Ok(());
+        }
+        let Payload::Inline(span) = value else {
+            return Err(Violation {
+                rule: "R18.8",
+                what: "a payload above the `frame` limit",
+            });
+        };
+        let Some(call) = self.calls.get_mut(id) else {
+            return Ok(());
+        };
+        match std::mem::replace(&mut call.asker, Asker::Nobody) {
+            Asker::Task(waker) => {
+                let caps = self.take_caps(caps, None)?;
+                self.wakes.extend(waker);
+                if let Some(call) = self.calls.get_mut(id) {
+                    call.answer = Some(Ok((Blob::slice(message, span.range()), caps)));
+                }
+            }
+            Asker::Nobody => {
+                self.calls.remove(id);
+                let caps = self.take_caps(caps, None)?;
+                self.discard(caps);
+            }
+            Asker::Open(key) => {
+                self.calls.remove(id);
+                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
+                self.settle_import(key, outcome)?;
+            }
+            Asker::Relay(incoming) => {
+                self.calls.remove(id);
+                let caps = self.take_caps(caps, None)?;
+                self.relay_ret(
+                    incoming,
+                    message.get(span.range()).unwrap_or_default(),
+                    caps,
+                );
+            }
+            Asker::RelayOpen(incoming, key) => {
+                self.calls.remove(id);
+                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
+                self.settle_import(key, outcome)?;
+                self.relay_opened(incoming, key);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_err(&mut self, id: u64, fault: Fault) -> Result<(), Violation> {
+        if !self.answered(id)? {
+            return Ok(());
+        }
+        let Some(call) = self.calls.get_mut(id) else {
+            return Ok(());
+        };
+        match std::mem::replace(&mut call.asker, Asker::Nobody) {
+            Asker::Task(waker) => {
+                call.answer = Some(Err(fault));
+                self.wakes.extend(waker);
+            }
+            asker => {
+                self.calls.remove(id);
+                self.fail_asker(asker, fault);
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn on_tell_credit(&mut self, n: u64, depth: u8) -> Result<(), Violation> {
+        let lane = self.lane(usize::from(depth));
+        let over = Violation {
+            rule: "R13.9",
+            what: "more one-way credit than there is charged",
+        };
+        let line = self.lines.get_mut(lane).ok_or(over)?;
+        line.tells = line.tells.checked_sub(n).ok_or(over)?;
+        if line.charged.sub(false, n) {
+            Ok(())
+        } else {
+            Err(over)
+        }
+    }
+}
+
+/// The value of an OPEN's RET: a descriptor of tag 0-2, and no caps (frame 4).
+fn open_outcome(value: &[u8], caps: &[Descriptor]) -> Result<Descriptor, Violation> {
+    let bad = Violation {
+        rule: "R5.2",
+        what: "the result of an OPEN is not a descriptor",
+    };
+    let raw = crate::read::whole_uint(value).ok_or(bad)?;
+    let outcome = Descriptor::from_raw(raw).ok_or(bad)?;
+    if !caps.is_empty() || outcome.tag() == helve_handles::Tag::Lent {
+        return Err(bad);
+    }
+    Ok(outcome)
+}

@@ -1,0 +1,274 @@
+//! Answers to the peer's calls, and the ends of its one-way calls (R3, R12, R13, R14).
+
+use helve_handles::Target;
+
+use super::caps::{Cap, table_full};
+use super::incoming::{InCall, IncomingId, Place, Reply, to_send};
+use super::tables::{Outcome, Standing};
+use super::{ImportKey, Invocation, Object, Session};
+use crate::Code;
+use crate::fault::Fault;
+use crate::frame::{self, CallKind};
+use crate::mutation::mutant;
+
+/// The longest result, or error data, in one frame.
+pub(super) const PAYLOAD_MAX: usize = 65_536;
+/// First errors of one-way calls are kept for so many targets.
+const TELL_ERRORS: usize = 1024;
+
+impl<O: Object> Session<O> {
+    /// Answers a call of the peer's. A second answer, or one for a call that is gone, does nothing.
+    ///
+    /// A reply that cannot be sent (too long, over a quota, an expired handle in it) goes as an ERR instead.
+    pub fn respond(&mut self, id: IncomingId, reply: Reply<'_, O>) {
+        let Some(call) = self.in_call(id) else {
+            if let Reply::Handle(Cap::Given(o) | Cap::Lent(o)) = reply {
+                self.garbage.push(o);
+            }
+            return;
+        };
+        let (kind, place, shallow) = (call.kind, call.place, call.depth == 0);
+        let lent = call.lent.take();
+        if place == Place::Running && shallow {
+            self.running = self.running.saturating_sub(1);
+        }
+        // R3: dead before RET is queued.
+        let lends = lent.is_some();
+        if lends {
+            self.expire(lent.as_deref().map(Vec::as_slice).unwrap_or_default());
+        }
+        match (kind, reply) {
+            (CallKind::Tell, reply) => {
+                match reply {
+                    Reply::Fault(fault) => self.keep_tell_error(id, fault),
+                    Reply::Handle(Cap::Given(o) | Cap::Lent(o)) => self.garbage.push(o),
+                    Reply::Handle(_) | Reply::Value(..) => {}
+                }
+                self.finish_tell(id);
+            }
+            (CallKind::Call, Reply::Value(value, caps)) => self.respond_value(id, value, caps),
+            (CallKind::Call, Reply::Handle(cap)) => {
+                let caps = [cap];
+                self.respond_value(id, &[0xd4, 1, 0], &caps);
+                let [cap] = caps;
+                if let Cap::Given(o) | Cap::Lent(o) = cap {
+                    self.garbage.push(o);
+                }
+            }
+            (CallKind::Call, Reply::Fault(fault)) => self.respond_fault(id, fault),
+            (CallKind::Open, Reply::Handle(cap)) => self.settle_open(id, cap),
+            (CallKind::Open, Reply::Value(..)) => {
+                self.fail_open(
+                    id,
+                    Fault::new(
+                        Code::Decode,
+                        "the method does not return one handle: call it without pipelining",
+                    ),
+                );
+            }
+            (CallKind::Open, Reply::Fault(fault)) => self.fail_open(id, fault),
+        }
+        if !self.queued.is_empty() {
+            self.start_queued();
+        }
+        if lends && !self.waiting.is_empty() {
+            self.pump_lines();
+        }
+    }
+
+    /// Answers many calls at once, with RETs that were written elsewhere: `frames` holds them back to back, `done` says
+    /// for each call where its frame ends. None of these calls brought references.
+    pub fn respond_written(&mut self, frames: &[u8], done: &[(IncomingId, u32)]) {
+        // Of `frames`, and of `done`: what is posted or answered otherwise.
+        let (mut start, mut dealt) = (0, 0);
+        for (i, (id, end)) in done.iter().enumerate() {
+            let books = |call: &mut InCall| Some((call.place, call.depth, call.charge));
+            match id.as_call().and_then(|id| self.incoming.take_if(id, books)) {
+                Some((place, depth, charge)) => {
+                    let shallow = place == Place::Running && depth == 0;
+                    self.running -= u32::from(shallow).min(self.running);
+                    self.uncharge(depth, charge);
+                }
+                None => {
+                    self.post_written(frames, start, done.get(dealt..i).unwrap_or_default());
+                    (start, dealt) = (*end as usize, i + 1);
+                }
+            }
+        }
+        self.post_written(frames, start, done.get(dealt..).unwrap_or_default());
+        if !self.queued.is_empty() {
+            self.start_queued();
+        }
+    }
+
+    pub(super) fn respond_value(&mut self, id: IncomingId, value: &[u8], caps: &[Cap<O>]) {
+        if value.len() > PAYLOAD_MAX {
+            return self.respond_fault(
+                id,
+                Fault::new(
+                    Code::Exhausted,
+                    "the result is longer than 65,536 bytes: return it in parts",
+                ),
+            );
+        }
+        if caps.is_empty() {
+            if let Some(call) = self.finish(id) {
+                self.post(|buf| frame::write_ret(buf, call, value, &[], &[]));
+            }
+            return;
+        }
+        // A method that ran gives its result, even if a reference in it leads nowhere.
+        let replaced: Vec<Cap<O>>;
+        let caps = if caps.iter().any(|cap| self.nameless(cap).is_some()) {
+            let replace =
+                |cap: &Cap<O>| self.nameless(cap).map_or_else(|| cap.clone(), Cap::Broken);
+            replaced = caps.iter().map(replace).collect();
+            &replaced
+        } else {
+            caps
+        };
+        if let Err(mut fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
+            if fault.code != Code::Exhausted {
+                fault.code = Code::Internal;
+            }
+            return self.respond_fault(id, fault);
+        }
+        let encoded = self.encode_caps(caps);
+        if let Some(call) = self.finish(id) {
+            self.post(|buf| frame::write_ret(buf, call, value, &encoded.descriptors, &[]));
+        }
+        self.post_mentioned(&encoded.broken);
+    }
+
+    /// Why a reference cannot be named in a result: a RET waits for nothing, neither for a permit nor for an OPEN.
+    pub(super) fn nameless(&self, cap: &Cap<O>) -> Option<Fault> {
+        let pending = "a handle in the result has no object yet: await it first";
+        match cap {
+            Cap::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
+                Some(Outcome::Bound(_)) => None,
+                Some(Outcome::Failed(fault)) => Some(Fault::broken_by(fault)),
+                Some(Outcome::Pending(_)) => Some(Fault::new(Code::Unavailable, pending)),
+                None => Some(Fault::new(Code::Gone, "the handle was released")),
+            },
+            cap if self.is_unsent(cap) => Some(Fault::new(Code::Unavailable, pending)),
+            _ => None,
+        }
+    }
+
+    /// A RET that would exceed the quota of table entries becomes ERR EXHAUSTED (R14).
+    pub(super) fn check_table(&self, caps: &[Cap<O>]) -> Result<(), Fault> {
+        if self.exports.by_name.len() + self.opened.len() + caps.len()
+            > self.config.ours.table as usize
+        {
+            return Err(table_full());
+        }
+        Ok(())
+    }
+
+    pub(super) fn respond_fault(&mut self, id: IncomingId, fault: Fault) {
+        let fault = to_send(fault);
+        if mutant!("cancel_mute") && fault.code == Code::Cancelled {
+            self.finish(id);
+            return;
+        }
+        if let Some(call) = self.finish(id) {
+            self.post(|buf| frame::write_err(buf, call, fault.code, &fault.message, &fault.data));
+        }
+    }
+
+    /// Takes a CALL or OPEN out of the books; its RET or ERR is written next. The caller's id.
+    pub(super) fn finish(&mut self, id: IncomingId) -> Option<u64> {
+        let call = self.take_in_call(id)?;
+        self.uncharge(call.depth, call.charge);
+        id.as_call()
+    }
+
+    #[inline]
+    pub(super) fn uncharge(&mut self, depth: u8, charge: u32) {
+        let lane = self.lane(usize::from(depth));
+        if let Some(charged) = self.charged.get_mut(lane) {
+            charged.sub(true, u64::from(charge));
+        }
+    }
+
+    pub(super) fn finish_tell(&mut self, id: IncomingId) {
+        let Some(call) = self.take_in_call(id) else {
+            return;
+        };
+        let lane = self.lane(usize::from(call.depth));
+        if let Some(charged) = self.charged.get_mut(lane) {
+            charged.sub(false, u64::from(call.charge));
+        }
+        self.owe_credit(call.depth, u64::from(call.charge));
+        if !self.flushes.waiting.is_empty() {
+            self.finish_flushes();
+        }
+    }
+
+    /// A reflected TELL went out.
+    pub(super) fn relay_told(&mut self, id: IncomingId) {
+        self.finish_tell(id);
+    }
+
+    /// Kills the references that were lent for a call, and what still waits on them (R3).
+    pub(super) fn expire(&mut self, lent: &[ImportKey]) {
+        for key in lent {
+            if let Some(import) = self.imports.entries.get_mut(*key) {
+                import.standing = Standing::Expired;
+                let watchers = import.take_watchers();
+                self.wakes.extend(watchers);
+            }
+        }
+        if !self.waiting.is_empty() {
+            self.expire_waiting();
+        }
+    }
+
+    /// `helve.Object/flush`: answered once all earlier TELLs on that target have ended (R12).
+    pub(super) fn flush(&mut self, invocation: Invocation<O>) {
+        self.set_place(invocation.id, Place::Flushing);
+        self.discard(invocation.caps);
+        self.flushes
+            .waiting
+            .push((invocation.id, invocation.target, self.tells.next_id()));
+        self.finish_flushes();
+    }
+
+    pub(super) fn finish_flushes(&mut self) {
+        let waiting = std::mem::take(&mut self.flushes.waiting);
+        for (id, target, border) in waiting {
+            if self
+                .tells
+                .iter()
+                .any(|(n, tell)| n < border && tell.target == target)
+            {
+                self.flushes.waiting.push((id, target, border));
+                continue;
+            }
+            match self.flushes.errors.iter().position(|(t, _)| *t == target) {
+                Some(i) => {
+                    let (_, fault) = self.flushes.errors.remove(i);
+                    self.respond(id, Reply::Fault(fault));
+                }
+                None => self.respond(id, Reply::Value(&[0xc0], &[])),
+            }
+        }
+    }
+
+    pub(super) fn keep_tell_error(&mut self, id: IncomingId, fault: Fault) {
+        let Some(target) = self.in_call(id).map(|call| call.target) else {
+            return;
+        };
+        let errors = &mut self.flushes.errors;
+        if errors.len() < TELL_ERRORS && !errors.iter().any(|(t, _)| *t == target) {
+            errors.push((target, fault));
+        }
+    }
+
+    /// Forgets what is kept for a name that is gone.
+    pub(super) fn forget_tell_error(&mut self, target: Target) {
+        if !self.flushes.errors.is_empty() {
+            self.flushes.errors.retain(|(t, _)| *t != target);
+        }
+    }
+}
