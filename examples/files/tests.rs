@@ -29,12 +29,21 @@ async fn served<F: Future<Output = ()>>(name: &str, client: impl FnOnce(DirHandl
     let server = bind("ws://127.0.0.1:0", home.join("served").to_str().unwrap())
         .await
         .unwrap();
-    let url = server.url().to_owned();
+    let (url, host) = (server.url().to_owned(), server.host());
     let server = tokio::spawn(server.run());
+    // harness: it is a part of helve-tests, which examples do not depend on; the server's objects are counted below
     let root = helve::connect(url).await.unwrap();
     tokio::time::timeout(Duration::from_secs(20), client(root))
         .await
         .unwrap();
+    let released = async {
+        while host.objects() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), released)
+        .await
+        .expect("the server holds nothing for a client that is gone");
     server.abort();
     fs::remove_dir_all(home).unwrap();
 }

@@ -3,7 +3,7 @@
 //!
 //! No `unsafe` and no async lock: the value lies in an `Arc`. Readers hold clones of it; the writer takes the only
 //! one out and, being alone, `Arc::get_mut` gives it `&mut T`. What is kept besides is one word for the chain of who
-//! is inside, and one for a [`Crowd`], which exists only while several are inside or somebody waits. Besides `T` a
+//! is inside, and one for a `Crowd`, which exists only while several are inside or somebody waits. Besides `T` a
 //! gated object takes 40 bytes and the two counts of the value's `Arc`; a free one 8, where `T` has at least 32 bytes.
 //!
 //! Invariants, whenever the lock is free:

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use helve::transport::{Link, memory};
-use helve::{Connect, ConnectError, Connection, Host, Peer, Remote, Rooted, Server, Stats};
+use helve::{Connect, ConnectError, Connection, Host, Peer, Remote, Rooted, Server, State, Stats};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -279,9 +279,23 @@ impl Harness {
     ///
     /// # Panics
     /// When something leaked.
-    pub async fn finish(mut self) {
-        self.finished = true;
+    pub async fn finish(self) {
         self.rest().await;
+        self.close(true).await;
+    }
+
+    /// As [`finish`](Harness::finish), for objects that keep what they are given: their tables come to rest only when
+    /// the sessions end.
+    ///
+    /// # Panics
+    /// When something outlived its session.
+    pub async fn end(self) {
+        self.close(false).await;
+    }
+
+    /// `freed`: nothing may hold on to a connection that is over.
+    async fn close(mut self, freed: bool) {
+        self.finished = true;
         let clients = std::mem::take(&mut *lock(&self.clients));
         for client in &clients {
             limited(client.close()).await;
@@ -291,7 +305,12 @@ impl Harness {
         for served in serving {
             limited(served).await.expect("the connection task lives");
         }
-        until("every session over", || self.server_ends().is_empty()).await;
+        until("every session over", || {
+            let ends = self.server_ends();
+            let over = |end: &Connection| matches!(end.state(), State::Lost { .. });
+            ends.iter().all(over) && (ends.is_empty() || !freed)
+        })
+        .await;
         until("every object released", || self.objects() == 0).await;
         if let Way::WebSocket { accepting, .. } = &mut self.way {
             accepting.abort();

@@ -9,8 +9,9 @@ use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use helve::Remote;
 use helve::prelude::*;
-use helve::{Remote, Server};
+use helve_tests::harness::{Harness, Tracker};
 
 #[interface]
 trait Item {
@@ -93,16 +94,10 @@ fn room() -> Room {
 }
 
 /// A shelf here, and one over a link.
-async fn shelves() -> [ShelfHandle; 2] {
-    let (near, far) = helve::transport::memory::pair();
-    let host = Server::builder()
-        .root(|_| std::future::ready(Ok(ShelfHandle::new(room()))))
-        .host();
-    tokio::spawn(async move { host.serve_link(far).await });
-    [
-        ShelfHandle::new(room()),
-        helve::connect_over(near).await.expect("the link is up"),
-    ]
+async fn shelves() -> ([ShelfHandle; 2], Harness) {
+    let harness = Harness::memory(&Tracker::new(), ShelfHandle::new(room()));
+    let far = harness.connect().await;
+    ([ShelfHandle::new(room()), far], harness)
 }
 
 async fn soon<T>(future: impl Future<Output = T>) -> T {
@@ -143,7 +138,8 @@ async fn a_broken_handle_equals_its_clones_alone() {
 #[tokio::test]
 async fn a_handle_that_comes_home_is_the_one_that_went_out() {
     soon(async {
-        for shelf in shelves().await {
+        let (both, harness) = shelves().await;
+        for shelf in both {
             let mine = item();
             shelf.put(mine.clone()).await.expect("runs");
             let all = shelf.all().await.expect("runs");
@@ -151,6 +147,7 @@ async fn a_handle_that_comes_home_is_the_one_that_went_out() {
             let known: HashMap<_, _> = [(mine, "mine")].into();
             assert_eq!(known.get(&all[0]), Some(&"mine"));
         }
+        harness.end().await;
     })
     .await;
 }
@@ -158,7 +155,8 @@ async fn a_handle_that_comes_home_is_the_one_that_went_out() {
 #[tokio::test]
 async fn a_remote_object_is_one_however_often_it_is_asked_for() {
     soon(async {
-        for shelf in shelves().await {
+        let (both, harness) = shelves().await;
+        for shelf in both {
             let (a, b) = (
                 shelf.own().await.expect("runs"),
                 shelf.own().await.expect("runs"),
@@ -169,6 +167,7 @@ async fn a_remote_object_is_one_however_often_it_is_asked_for() {
             assert!(shelf.holds(b).await.expect("runs"));
             assert_ne!(a, item());
         }
+        harness.end().await;
     })
     .await;
 }
@@ -176,7 +175,8 @@ async fn a_remote_object_is_one_however_often_it_is_asked_for() {
 #[tokio::test]
 async fn a_pipelined_handle_is_the_object_once_its_call_is_answered() {
     soon(async {
-        for shelf in shelves().await {
+        let (both, harness) = shelves().await;
+        for shelf in both {
             let mine = item();
             shelf.put(mine.clone()).await.expect("runs");
             let reflected = shelf.first().pipelined();
@@ -189,6 +189,7 @@ async fn a_pipelined_handle_is_the_object_once_its_call_is_answered() {
             assert_eq!(own.value().await.expect("runs"), 1);
             same(&own, &shelf.own().await.expect("runs"));
         }
+        harness.end().await;
     })
     .await;
 }
@@ -196,7 +197,8 @@ async fn a_pipelined_handle_is_the_object_once_its_call_is_answered() {
 #[tokio::test]
 async fn handles_in_sets_and_as_keys_are_lent_too() {
     soon(async {
-        for shelf in shelves().await {
+        let (both, harness) = shelves().await;
+        for shelf in both {
             let items: HashSet<_> = [item(), item()].into();
             let named: HashMap<_, _> = [(item(), 1)].into();
             let told = shelf.lent(&items, &named).await.expect("runs");
@@ -206,6 +208,7 @@ async fn handles_in_sets_and_as_keys_are_lent_too() {
                 "{told:?}"
             );
         }
+        harness.end().await;
     })
     .await;
 }

@@ -14,25 +14,20 @@ use std::future::Future;
 use std::time::Duration;
 
 use helve::Remote;
+use helve_tests::harness::{Harness, Tracker};
 
-/// A handle to the same object by way of a connection over memory; the host runs until the test ends.
-async fn remote<H: Remote>(root: &H) -> H {
-    let (near, far) = helve::transport::memory::pair();
-    let root = root.clone();
-    let host = helve::Server::builder()
-        .root(move |_| std::future::ready(Ok(root.clone())))
-        .host();
-    tokio::spawn(async move { host.serve_link(far).await });
-    helve::connect_over::<H>(near)
-        .await
-        .expect("a link over memory connects")
+/// A handle to the same object by way of a connection over memory; the harness looks at the tables in the end.
+async fn remote<H: Remote>(root: &H) -> (H, Harness) {
+    let harness = Harness::memory(&Tracker::new(), root.clone());
+    (harness.connect().await, harness)
 }
 
 /// Runs `test` with a handle to `root` here and with one to it over a connection.
 async fn both<H: Remote, F: Future<Output = ()>>(root: H, test: impl Fn(H) -> F) {
     limited(test(root.clone())).await;
-    let far = limited(remote(&root)).await;
+    let (far, harness) = limited(remote(&root)).await;
     limited(test(far)).await;
+    limited(harness.end()).await;
 }
 
 async fn limited<F: Future>(test: F) -> F::Output {

@@ -7,6 +7,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use helve::prelude::*;
+use helve_tests::harness::{Harness, Tracker};
 
 /// Fields named like what generated code binds.
 #[derive(Wire, Debug, Clone, PartialEq)]
@@ -188,22 +189,17 @@ async fn soon<T>(future: impl Future<Output = T>) -> T {
         .expect("done in time")
 }
 
-async fn here_and_there() -> [OddHandle; 2] {
-    let (near, far) = helve::transport::memory::pair();
-    let host = helve::Server::builder()
-        .root(|_| std::future::ready(Ok(OddHandle::new(It))))
-        .host();
-    tokio::spawn(async move { host.serve_link(far).await });
-    [
-        OddHandle::new(It),
-        helve::connect_over(near).await.expect("the link is up"),
-    ]
+async fn here_and_there() -> ([OddHandle; 2], Harness) {
+    let harness = Harness::memory(&Tracker::new(), OddHandle::new(It));
+    let far = harness.connect().await;
+    ([OddHandle::new(It), far], harness)
 }
 
 #[tokio::test]
 async fn a_method_may_have_the_name_of_anything() {
     soon(async {
-        for odd in here_and_there().await {
+        let (both, harness) = here_and_there().await;
+        for odd in both {
             macro_rules! all {
                 ($($name:ident)*) => {
                     $(assert_eq!(odd.$name().await, Ok(1), stringify!($name));)*
@@ -214,6 +210,7 @@ async fn a_method_may_have_the_name_of_anything() {
             let again = Clone::clone(&odd);
             assert!(again == odd && helve::Remote::is_local(&again) == helve::Remote::is_local(&odd));
         }
+        harness.finish().await;
     })
     .await;
 }
@@ -238,7 +235,8 @@ async fn types_of_every_shape_are_sent() {
         of: PhantomData,
     };
     soon(async {
-        for odd in here_and_there().await {
+        let (both, harness) = here_and_there().await;
+        for odd in both {
             for numbered in [Numbered::A, Numbered::B(7), Numbered::C { x: 3 }] {
                 let expanded = Expanded { a: 1, b: vec![2] };
                 let all: Everything = (
@@ -254,6 +252,7 @@ async fn types_of_every_shape_are_sent() {
                 assert_eq!(odd.echo(all.clone(), [1, 2, 3]).await, Ok((all, [1, 2, 3])));
             }
         }
+        harness.finish().await;
     })
     .await;
 }
@@ -261,13 +260,15 @@ async fn types_of_every_shape_are_sent() {
 #[tokio::test]
 async fn bodies_and_parameters_of_every_form_work() {
     soon(async {
-        for odd in here_and_there().await {
+        let (both, harness) = here_and_there().await;
+        for odd in both {
             assert_eq!(odd.attributes(1, 2).await, Ok(1));
             assert_eq!(odd.early(Some(2)).await, Ok(Some(2)));
             assert_eq!(odd.early(Some(9)).await, Ok(None));
             assert_eq!(odd.early(None).await, Ok(None));
             assert_eq!(odd.context(1, 2).await, Ok(3));
         }
+        harness.finish().await;
     })
     .await;
 }

@@ -27,7 +27,7 @@ struct Count {
 pub(crate) fn run(root: &Path, extra: &[&str]) -> ExitCode {
     let mut failed_checks = 0;
     for (name, problems) in [
-        ("rules", rules::run(root, false)),
+        ("rules", rules::run(root, true)),
         ("layout", layout::run(root)),
     ] {
         failed_checks += report(name, &problems);

@@ -58,7 +58,7 @@ impl Peer for Helve {
     }
 
     async fn connect(server: SocketAddr) -> Measured<HelveClient> {
-        let root: AdderHandle = helve::connect(&format!("ws://{server}")).await?;
+        let root: AdderHandle = helve::connect(format!("ws://{server}")).await?;
         let connection = Remote::connection(&root).ok_or("a remote handle has a connection")?;
         Ok(HelveClient { root, connection })
     }

@@ -6,7 +6,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use helve_handles::Target;
 
-use super::permits::DEPTHS;
+use super::permits::{DEPTHS, Grant};
 use super::{Object, Role, Session, Time};
 use crate::Violation;
 use crate::batch::{BatchWriter, Parsed};
@@ -24,7 +24,7 @@ const REPLAY_FRAMES: u64 = 8192;
 const LONGEST_FRAME: usize = 65_536 + 40_960;
 /// R1: pairs of one RELEASE.
 const RELEASE_PAIRS: usize = 64;
-/// TELL bytes are given back at once from here on, else with the next ack.
+/// TELL bytes are given back at once from here on, or from an eighth of their grant, else with the next ack.
 const CREDIT_BYTES: u64 = 64 * 1024;
 /// Above so much waiting unnumbered, no new handler of depth 0 starts (S5).
 const BACKLOG_STOP: usize = 4 << 20;
@@ -348,7 +348,15 @@ impl<O: Object> Session<O> {
             || flow.ack_now
             || flow.owed_frames >= ACK_FRAMES
             || flow.owed_bytes >= ACK_BYTES
-            || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES)
+            || self.owes_much_credit()
+    }
+
+    /// Whether so many TELL bytes are owed that their sender may be waiting for them.
+    fn owes_much_credit(&self) -> bool {
+        self.tell_credit.iter().enumerate().any(|(depth, owed)| {
+            let grant = Grant::of(&self.config.ours, depth).bytes;
+            *owed >= CREDIT_BYTES.min(grant / 8).max(1)
+        })
     }
 
     /// How many frames stand in the batch being gathered.
@@ -371,7 +379,7 @@ impl<O: Object> Session<O> {
         let due = self.ack_is_due();
         // Credit rides on whatever goes: the timer that would bring it back is set off by any batch.
         let goes = due || !self.flow.out.is_empty();
-        if goes || self.tell_credit.iter().any(|owed| *owed >= CREDIT_BYTES) {
+        if goes || self.owes_much_credit() {
             self.post_credits();
         }
         if let Some(message) = self.flow.sealed.pop_front() {

@@ -27,7 +27,7 @@ pub struct MeterReading {
 pub(crate) struct Overrun(pub(crate) usize);
 
 /// A byte stream that counts what passes, and fails a read once more than `limit` bytes came since the last
-/// [`whole`](Metered::whole) message.
+/// whole message.
 #[derive(Debug)]
 pub struct Metered<S> {
     inner: S,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use helve::prelude::*;
+use helve_tests::harness::{Harness, Tracker};
 
 use crate::{both, remote};
 
@@ -277,7 +278,9 @@ async fn methods_of_every_form_do_the_same_here_and_there() {
         assert_eq!(old, 4);
     };
     crate::limited(test(make())).await;
-    crate::limited(test(remote(&make()).await)).await;
+    let (far, harness) = remote(&make()).await;
+    crate::limited(test(far)).await;
+    crate::limited(harness.end()).await;
 }
 
 /// `Cart` as it was before `add` had `times` and `defaults` had `b` and `c`.
@@ -290,15 +293,13 @@ pub trait OldCart {
 
 #[tokio::test]
 async fn an_older_caller_gets_the_defaults_and_a_newer_one_unimplemented() {
-    let (near, far) = helve::transport::memory::pair();
-    let host = helve::Server::builder()
-        .root(|_| async { Ok(CartHandle::new(MemCart::default())) })
-        .host();
-    tokio::spawn(async move { host.serve_link(far).await });
-    let old: OldCartHandle = helve::connect_over(near).await.expect("the id is the same");
+    let harness = Harness::memory(&Tracker::new(), CartHandle::new(MemCart::default()));
+    let old: OldCartHandle = harness.connect().await;
     assert_eq!(old.add(line("c", 1)).await.expect("runs"), 1);
     assert_eq!(old.defaults(4).await.expect("runs"), (4, None, 0));
     assert!(matches!(old.gone().await, Err(RpcError::Unimplemented(_))));
+    drop(old);
+    harness.finish().await;
 }
 
 #[interface]

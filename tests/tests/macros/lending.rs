@@ -175,10 +175,12 @@ async fn a_lent_handle_cannot_be_given_away() {
             .await
             .expect("runs")
     );
-    let far = crate::remote(&house).await;
+    let (far, harness) = crate::remote(&house).await;
     assert!(
         crate::limited(far.pass_on(&viewer, &other))
             .await
             .expect("runs")
     );
+    drop(far);
+    crate::limited(harness.finish()).await;
 }

@@ -24,13 +24,15 @@ impl<T: Wire> Echo<T> for Same {
 
 async fn comes_back<T: Wire + Clone + PartialEq + Debug>(value: T) {
     let here = EchoHandle::<T>::new(Same);
-    let far = crate::limited(remote(&here)).await;
+    let (far, harness) = crate::limited(remote(&here)).await;
     assert_eq!(
         crate::limited(far.echo(value.clone()))
             .await
             .expect("it can be sent"),
         value
     );
+    drop(far);
+    crate::limited(harness.finish()).await;
 }
 
 #[derive(Wire, Clone, Debug, PartialEq, Default)]
