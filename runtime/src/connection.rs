@@ -3,6 +3,7 @@
 //! Nothing under the lock runs user code: values are encoded before, wakers are called and objects dropped after.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
@@ -256,7 +257,10 @@ fn tie_ends(mut core: MutexGuard<'_, Core>) {
     core.session.take_garbage(&mut garbage);
     drop(core);
     wakes.into_iter().for_each(Waker::wake);
-    drop(garbage);
+    // An object's `Drop` is user code: its panic is nobody else's.
+    if !garbage.is_empty() && catch_unwind(AssertUnwindSafe(|| drop(garbage))).is_err() {
+        tracing::error!("the `Drop` of an object panicked");
+    }
 }
 
 impl Core {

@@ -90,6 +90,10 @@ impl Incoming {
         Args::new(self.invocation.args.clone(), None)
     }
 
+    pub(crate) fn id(&self) -> IncomingId {
+        self.invocation.id
+    }
+
     /// FNV-1a of `interface-id/method-name`.
     pub fn method(&self) -> u32 {
         self.invocation.method
@@ -245,7 +249,21 @@ fn spawn<M: Typed, E: CallFailure, F>(
         answering.conn.remove_running(id);
         answering.answer::<M, E>(result, false);
     };
-    tokio::spawn(task.boxed());
+    tokio::spawn(
+        AssertUnwindSafe(task.boxed())
+            .catch_unwind()
+            .map(move |done| {
+                done.unwrap_or_else(|panic| answer_panic(&conn, id, &*panic));
+            }),
+    );
+}
+
+/// What is left to user code around a method panicked: a `Drop`, or the `Display` of its error. A call that was answered
+/// stays so.
+pub(crate) fn answer_panic(conn: &Conn, id: IncomingId, panic: &(dyn Any + Send)) {
+    let fault = panicked(panic).to_fault();
+    conn.remove_running(id);
+    conn.with(|session| session.respond(id, Reply::Fault(fault)));
 }
 
 impl Answering {
@@ -282,12 +300,10 @@ impl Answering {
             }
         }
         let mut caps = None;
-        with_scratch(
-            |bytes| match caps::encode_wire(&self.conn, &value, bytes, &mut caps) {
-                Ok(()) => self.send_value(bytes, caps.as_deref()),
-                Err(error) => self.fail::<RpcError>(error),
-            },
-        );
+        with_scratch(|bytes| match self.encode::<M>(&value, bytes, &mut caps) {
+            Ok(()) => self.send_value(bytes, caps.as_deref()),
+            Err(error) => self.fail::<RpcError>(error),
+        });
         // References inside are let go only after the frame that names them (R4).
         drop(value);
     }
@@ -308,7 +324,7 @@ impl Answering {
         );
         let head = replies.frames.len();
         let mut caps = None;
-        let result = caps::encode_wire(&self.conn, value, &mut replies.frames, &mut caps);
+        let result = self.encode::<M>(value, &mut replies.frames, &mut caps);
         if result.is_err() || caps.is_some() || replies.frames.len() - head > PAYLOAD_MAX {
             let bytes = replies.frames.get(head..).unwrap_or_default().to_vec();
             replies.frames.truncate(start);
@@ -316,6 +332,17 @@ impl Answering {
         }
         replies.done.push((self.id, replies.frames.len() as u32));
         Ok(None)
+    }
+
+    /// A `Serialize` that panics fails its own call, as the method would.
+    fn encode<M: Typed>(
+        &self,
+        value: &M::T,
+        bytes: &mut Vec<u8>,
+        caps: &mut Option<Box<OutCaps>>,
+    ) -> Result<(), RpcError> {
+        let encode = || caps::encode_wire(&self.conn, value, bytes, caps);
+        catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
     fn send_value(&self, bytes: &[u8], caps: Option<&OutCaps>) {

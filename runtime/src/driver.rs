@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
@@ -14,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::builtin;
 use crate::connection::{Conn, Sleep as Next};
-use crate::dispatch::{Incoming, Replies, collect};
+use crate::dispatch::{Incoming, Replies, answer_panic, collect};
 use crate::node::ObjectRef;
 use crate::transport::{Close, Link, LinkEnd};
 
@@ -44,8 +45,10 @@ pub(crate) struct Driver<L> {
     heard_at: Instant,
     /// Since when the link takes nothing, and how much it had taken by then.
     stalled: Option<(Instant, u64)>,
-    /// The clock, read once each time the task is polled.
+    /// The clock, as last read.
     now: Instant,
+    /// It was read in this poll.
+    fresh: bool,
     pinged: bool,
     phase: Phase,
 }
@@ -76,13 +79,24 @@ impl<L: Link> Driver<L> {
             heard_at: now,
             stalled: None,
             now,
+            fresh: false,
             pinged: false,
             phase: Phase::Open,
         }
     }
 
+    /// Reads the clock, once each time the task is polled, and only when something came or a timer ran out: all that
+    /// depends on time follows from one of the two, and the clock costs as much as a small call's arguments.
+    fn read_clock(&mut self) {
+        if !self.fresh {
+            self.now = Instant::now();
+            self.fresh = true;
+        }
+    }
+
     /// One batch of the peer's.
     fn take(&mut self, message: &Bytes) -> Result<(), Close> {
+        self.read_clock();
         let now = self.conn.time_at(self.now);
         let (conn, events) = (&self.conn, &mut self.events);
         let meter = self.link.meter();
@@ -366,7 +380,10 @@ impl<L: Link> Future for Driver<L> {
 
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<()> {
         let me = &mut *self;
-        me.now = Instant::now();
+        me.fresh = false;
+        if me.timer.is_elapsed() {
+            me.read_clock();
+        }
         loop {
             match &me.phase {
                 Phase::Open => match ready!(me.poll_open(task)) {
@@ -428,5 +445,9 @@ fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>
     if on_root && builtin::has(call.method()) {
         return builtin::serve(object, call);
     }
-    object.0.local.dispatch(call);
+    let (id, served) = (call.id(), || object.0.local.dispatch(call));
+    // Nothing that a method leaves behind may take the connection with it.
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(served)) {
+        answer_panic(conn, id, &*panic);
+    }
 }
