@@ -9,7 +9,7 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use helve_protocol::session::{Event, Invocation};
+use helve_protocol::session::{Event, Invocation, Time};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
@@ -38,6 +38,8 @@ pub(crate) struct Driver<L> {
     ack_first: bool,
     /// Frames of the last message out; more than one says that callers come in crowds.
     last_out: u32,
+    /// What came since the last flush has something to be said to it.
+    says: bool,
     /// Other tasks were let run before this flush.
     yielded: bool,
     one_thread: bool,
@@ -47,6 +49,8 @@ pub(crate) struct Driver<L> {
     stalled: Option<(Instant, u64)>,
     /// The clock, as last read.
     now: Instant,
+    /// The same, as the session counts.
+    time: Time,
     /// It was read in this poll.
     fresh: bool,
     pinged: bool,
@@ -66,6 +70,7 @@ enum Phase {
 impl<L: Link> Driver<L> {
     pub(crate) fn new(conn: Arc<Conn>, link: L) -> Driver<L> {
         let now = Instant::now();
+        let time = conn.time_at(now);
         Driver {
             conn,
             link,
@@ -73,12 +78,14 @@ impl<L: Link> Driver<L> {
             replies: None,
             ack_first: false,
             last_out: 0,
+            says: false,
             yielded: false,
             one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
             heard_at: now,
             stalled: None,
             now,
+            time,
             fresh: false,
             pinged: false,
             phase: Phase::Open,
@@ -90,6 +97,7 @@ impl<L: Link> Driver<L> {
     fn read_clock(&mut self) {
         if !self.fresh {
             self.now = Instant::now();
+            self.time = self.conn.time_at(self.now);
             self.fresh = true;
         }
     }
@@ -97,7 +105,7 @@ impl<L: Link> Driver<L> {
     /// One batch of the peer's.
     fn take(&mut self, message: &Bytes) -> Result<(), Close> {
         self.read_clock();
-        let now = self.conn.time_at(self.now);
+        let now = self.time;
         let (conn, events) = (&self.conn, &mut self.events);
         let meter = self.link.meter();
         let (bytes_in, bytes_out) = (meter.bytes_in, meter.bytes_out);
@@ -109,10 +117,11 @@ impl<L: Link> Driver<L> {
             // Under the lock: who sees the answer of a call sees it counted, too.
             conn.counters.received(session.received() - before);
             conn.counters.carried(bytes_in, bytes_out);
-            result.map(|()| session.must_ack_first())
+            result.map(|()| (session.must_ack_first(), session.wants_transmit()))
         });
         match taken {
-            Ok(ack_first) => {
+            Ok((ack_first, says)) => {
+                self.says |= says;
                 self.ack_first |= ack_first && !self.events.is_empty();
                 Ok(())
             }
@@ -131,6 +140,7 @@ impl<L: Link> Driver<L> {
 
     /// Starts and stops methods, in order, and hands their replies to the session.
     fn work(&mut self) {
+        self.says = true;
         let (conn, events, replies) = (&self.conn, &mut self.events, &mut self.replies);
         collect(conn, replies, || {
             for event in events.drain(..) {
@@ -152,7 +162,7 @@ impl<L: Link> Driver<L> {
 
     /// Writes what there is, as far as the link takes it. `Pending`: the link is full.
     fn send(&mut self, task: &mut Context<'_>) -> Poll<Result<(), LinkEnd>> {
-        let now = self.conn.time_at(self.now);
+        let now = self.time;
         let mut more = true;
         while more {
             if self.link.poll_ready(task)?.is_pending() {
@@ -218,13 +228,15 @@ impl<L: Link> Driver<L> {
             if self.ack_first && !full {
                 continue;
             }
-            if !full {
+            // Woken by what came, and none of it asks for a word: `sleep` looks once more before it sleeps.
+            let mute = taken > 0 && !self.says && self.stalled.is_none();
+            if !full && !mute {
                 if self.yields() {
                     task.waker().wake_by_ref();
                     return Poll::Pending;
                 }
                 match self.send(task) {
-                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Ok(())) => self.says = false,
                     Poll::Ready(Err(end)) => return Poll::Ready(self.broken(end, task)),
                     Poll::Pending => full = true,
                 }
@@ -244,10 +256,7 @@ impl<L: Link> Driver<L> {
             if self.conn.is_unused() {
                 return Poll::Ready(End::Done(Close::normal()));
             }
-            match self
-                .conn
-                .sleep(task.waker(), self.conn.time_at(self.now), &mut self.events)
-            {
+            match self.conn.sleep(task.waker(), self.time, &mut self.events) {
                 Next::Awake => {}
                 Next::Close(close) => return Poll::Ready(End::Done(close)),
                 Next::Until(alarm) => {

@@ -112,7 +112,7 @@ impl<O: Object> Session<O> {
             line.tells = 0;
             line.waiting.clear();
         }
-        self.tell_credit = Default::default();
+        (self.tell_credit, self.credit_owed) = Default::default();
         (self.running, self.pending_opens) = (0, 0);
         self.flushes = Default::default();
         self.end_flow();

@@ -232,6 +232,7 @@ impl<O: Object> Session<O> {
     pub(super) fn owe_credit(&mut self, depth: u8, bytes: u64) {
         if let Some(owed) = self.tell_credit.get_mut(usize::from(depth)) {
             *owed += bytes;
+            self.credit_owed += bytes;
             self.flow.owe(self.now);
         }
     }
@@ -353,6 +354,11 @@ impl<O: Object> Session<O> {
 
     /// Whether so many TELL bytes are owed that their sender may be waiting for them.
     fn owes_much_credit(&self) -> bool {
+        self.credit_owed > 0 && self.owes_much_at_a_depth()
+    }
+
+    #[cold]
+    fn owes_much_at_a_depth(&self) -> bool {
         self.tell_credit.iter().enumerate().any(|(depth, owed)| {
             let grant = Grant::of(&self.config.ours, depth).bytes;
             *owed >= CREDIT_BYTES.min(grant / 8).max(1)
@@ -373,7 +379,7 @@ impl<O: Object> Session<O> {
             return None;
         }
         self.post_releases();
-        if self.flow.owed_since.is_none() && self.tell_credit.iter().any(|owed| *owed > 0) {
+        if self.flow.owed_since.is_none() && self.credit_owed > 0 {
             self.flow.owe(self.now);
         }
         let due = self.ack_is_due();
@@ -411,6 +417,9 @@ impl<O: Object> Session<O> {
     }
 
     fn post_credits(&mut self) {
+        if std::mem::take(&mut self.credit_owed) == 0 {
+            return;
+        }
         for depth in 0..DEPTHS {
             let Some(owed) = self.tell_credit.get_mut(depth) else {
                 continue;

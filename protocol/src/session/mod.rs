@@ -197,6 +197,8 @@ pub struct Session<O> {
     tells: RisingMap<InCall>,
     charged: [Charged; DEPTHS],
     tell_credit: [u64; DEPTHS],
+    /// The sum of `tell_credit`.
+    credit_owed: u64,
     running: u32,
     queued: VecDeque<(O, Invocation<O>)>,
     strikes: u32,
@@ -233,6 +235,7 @@ impl<O: Object> Session<O> {
             tells: RisingMap::new(),
             charged: [Charged::default(); DEPTHS],
             tell_credit: [0; DEPTHS],
+            credit_owed: 0,
             running: 0,
             queued: VecDeque::new(),
             strikes: 0,
