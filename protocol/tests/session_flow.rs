@@ -4,9 +4,9 @@ mod harness;
 
 use bytes::Bytes;
 use harness::*;
-use helve_handles::Target;
+use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::batch::{Parsed, ReadLimits, ack_only, parse};
-use helve_protocol::frame::{CallKind, write_cancel};
+use helve_protocol::frame::{CallExtOut, CallKind, write_call, write_cancel};
 use helve_protocol::session::{CallKey, Outgoing, Reply};
 
 fn read(message: &Bytes) -> Parsed {
@@ -380,4 +380,53 @@ fn above_four_mib_of_waiting_answers_no_new_method_of_depth_0_starts() {
     pair.end(A).inbox.clear();
     assert_eq!(pair.end(B).running.len(), before + 2);
     pair.finish_broken();
+}
+
+#[test]
+fn a_peer_that_acknowledges_nothing_cannot_make_answers_pile_up_without_end() {
+    // S5.6: deep calls start at once, and their permits return when the answer is queued
+    let mut pair = tight();
+    let large = payload(65_536);
+    for id in 1..=2_000 {
+        let frame = call_frame(CallKind::Call, id, Target::ROOT, 1, &[]);
+        if let Err(violation) = pair.inject(B, message(id, 0, &[&|buf| buf.extend(&frame)])) {
+            assert_eq!(violation.rule, "S5.6");
+            let waited = id as usize * large.len();
+            assert!(waited < 80 << 20, "{waited} bytes waited");
+            return pair.finish_broken();
+        }
+        let running = pair.started(B);
+        pair.respond(B, running, Reply::Value(&large, &[]));
+    }
+    panic!("2,000 answers of 64 KiB wait for a peer that acknowledges nothing");
+}
+
+#[test]
+fn releases_for_a_peer_that_acknowledges_nothing_do_not_pile_up_without_end() {
+    // S5.6
+    let mut pair = tight();
+    for n in 1..=40_000u64 {
+        let caps: Vec<_> = (0..255)
+            .map(|i| Descriptor::new(Tag::Mine, n * 255 + i))
+            .collect();
+        let mut frame = Vec::new();
+        let ext = CallExtOut::default();
+        write_call(
+            &mut frame,
+            CallKind::Tell,
+            0,
+            Target::ROOT,
+            1,
+            &[0x90],
+            &caps,
+            &ext,
+        );
+        if let Err(violation) = pair.inject(B, message(n, 0, &[&|buf| buf.extend(&frame)])) {
+            assert_eq!(violation.rule, "S5.6");
+            return pair.finish_broken();
+        }
+        let running = pair.started(B);
+        pair.ret(B, running);
+    }
+    panic!("ten million RELEASEs wait for a peer that acknowledges nothing");
 }

@@ -288,3 +288,31 @@ fn a_reflected_one_way_call_arrives_and_gives_its_bytes_back() {
     drop(object);
     pair.finish();
 }
+
+#[test]
+fn flushes_beside_many_open_one_way_calls_cost_no_look_at_each_of_them() {
+    // R12.6: each flush waits for those before it on its target, and for no others
+    let mut pair = Pair::new();
+    let objects = [pair.object(), pair.object()];
+    let (a, b) = (pair.give(&objects[0]), pair.give(&objects[1]));
+    let tells: Vec<_> = (0..200).map(|_| pair.tell(A, a, &[])).collect();
+    pair.run();
+    let early = flush(&mut pair, a);
+    let other = flush(&mut pair, b);
+    pair.run();
+    pair.ok(A, other);
+    let _late = pair.tell(A, a, &[]);
+    pair.run();
+    for _ in &tells {
+        assert!(pair.poll(A, early).is_pending());
+        let running = pair.started(B);
+        pair.ret(B, running);
+        pair.run();
+    }
+    pair.ok(A, early);
+    let running = pair.started(B);
+    pair.ret(B, running);
+    pair.run();
+    drop(objects);
+    pair.finish();
+}

@@ -405,8 +405,12 @@ impl<T, E> std::fmt::Debug for Call<T, E> {
 
 /// Cancels an OPEN that has no answer by then. Nobody polls it, so it has a small task of its own.
 fn watch_deadline(opened: &Arc<RemoteRef>, at: Instant) {
+    // Outside of a runtime nothing watches; the host has the deadline too.
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return;
+    };
     let opened = Arc::downgrade(opened);
-    tokio::spawn(async move {
+    runtime.spawn(async move {
         let settled = std::future::poll_fn(|task| match opened.upgrade() {
             Some(opened) => opened
                 .conn

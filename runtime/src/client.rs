@@ -30,7 +30,9 @@ pub(crate) const FRAME: u64 = 65_536;
 const AGENT: &str = concat!("helve/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its text: that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
     /// There is no link to the server: a wrong URL, a refused port, no Helve server there, or no answer in time.
@@ -65,6 +67,12 @@ pub enum ConnectError {
         "the server took the connection but sent no WELCOME within 10 s; is it a Helve server, and is it overloaded?"
     )]
     Timeout,
+}
+
+impl std::fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 impl ConnectError {

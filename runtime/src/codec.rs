@@ -83,6 +83,8 @@ pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     let mut f = Some(f);
     let shared = SCRATCH.try_with(|scratch| {
         let mut buffer = scratch.try_borrow_mut().ok()?;
+        // What a panic left there is nobody's business.
+        buffer.clear();
         let result = f.take()?(&mut buffer);
         buffer.clear();
         buffer.shrink_to(KEEP);

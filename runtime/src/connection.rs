@@ -132,6 +132,11 @@ impl Conn {
         if core.session.wants_transmit() {
             return Sleep::Awake;
         }
+        // The last user may have gone since the task looked, and found no sleeper to wake.
+        let unused = self.role == Role::Client && self.users.load(Ordering::Acquire) == 0;
+        if unused && core.holds_nothing() {
+            return Sleep::Awake;
+        }
         core.alarm = core.session.timeout();
         match &mut core.sleeper {
             Some(sleeper) => sleeper.clone_from(waker),
@@ -187,9 +192,7 @@ impl Conn {
         if self.role != Role::Client || self.users.load(Ordering::Acquire) > 0 {
             return false;
         }
-        let sizes = self.lock().session.sizes();
-        sizes.exports + sizes.imports + sizes.opened + sizes.incoming + sizes.waiting + sizes.calls
-            == 0
+        self.lock().holds_nothing()
     }
 
     /// A method of ours that waits, so that CANCEL or the end of the session may stop it.
@@ -264,6 +267,13 @@ fn tie_ends(mut core: MutexGuard<'_, Core>) {
 }
 
 impl Core {
+    /// Whether nothing is held or called across the link.
+    fn holds_nothing(&self) -> bool {
+        let sizes = self.session.sizes();
+        sizes.exports + sizes.imports + sizes.opened + sizes.incoming + sizes.waiting + sizes.calls
+            == 0
+    }
+
     fn needs_the_task(&self) -> bool {
         self.session.wants_transmit()
             || self.session.has_events()

@@ -303,11 +303,13 @@ impl<L: Link> Driver<L> {
         alarm: Option<Instant>,
         task: &mut Context<'_>,
     ) -> Poll<Result<(), LinkEnd>> {
-        let now = self.now;
         if self.link.take_heard() {
-            self.heard_at = now;
+            // A pong wakes the task and is no message.
+            self.read_clock();
+            self.heard_at = self.now;
             self.pinged = false;
         }
+        let now = self.now;
         let dead = self.heard_at + 2 * PING;
         if now >= dead {
             return Poll::Ready(Err(LinkEnd::Lost {

@@ -175,6 +175,11 @@ impl Node {
         object.local.as_any().downcast_ref::<Local<D>>().cloned()
     }
 
+    /// Whether any session holds the object of this key.
+    fn holds(&self, key: ObjectKey) -> bool {
+        self.objects().get(key).is_some()
+    }
+
     /// How many local objects peers hold.
     pub(crate) fn len(&self) -> usize {
         self.objects().len()
@@ -209,7 +214,7 @@ impl Revocation {
 
     fn note(&self, node: &Arc<Node>, key: ObjectKey) {
         let mut exported = self.exported.lock().unwrap_or_else(PoisonError::into_inner);
-        exported.retain(|(node, _)| node.strong_count() > 0);
+        exported.retain(|(node, key)| node.upgrade().is_some_and(|node| node.holds(*key)));
         exported.push((Arc::downgrade(node), key));
     }
 

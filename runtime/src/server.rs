@@ -29,12 +29,20 @@ use crate::transport::{Close, Link, LinkEnd};
 const HANDSHAKES: usize = 1024;
 
 /// Why a server does not run.
-#[derive(Debug, thiserror::Error)]
+///
+/// Its `Debug` is its text: that is what a `main` that returns it prints.
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum ServeError {
     /// The address is wrong or cannot be listened on.
     #[error(transparent)]
     Address(#[from] AddressError),
+}
+
+impl std::fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// What a client showed to be let in. Never printed.

@@ -6,6 +6,7 @@
 mod bad_input {
     mod calls;
     mod connecting;
+    mod panics;
     mod violations;
 }
 

@@ -153,7 +153,7 @@ impl<O: Object> Session<O> {
         let revoked = o.is_revoked();
         let k = self.exports.intern(Hosted::Object(o));
         if let Some(export) = self.exports.by_name.get_mut(k) {
-            export.counted += 1;
+            export.counted = export.counted.saturating_add(1);
             if revoked && !mutant!("revoke_quiet") {
                 encoded.broken.push((k, Code::Broken, "revoked".into()));
             }
@@ -176,7 +176,7 @@ impl<O: Object> Session<O> {
         let (code, message) = (fault.code, fault.message.clone());
         let k = self.exports.intern(Hosted::Broken(Box::new(fault)));
         if let Some(export) = self.exports.by_name.get_mut(k) {
-            export.counted += 1;
+            export.counted = export.counted.saturating_add(1);
         }
         encoded.broken.push((k, code, message));
         encoded.descriptors.push(Descriptor::new(Tag::Mine, k));
@@ -340,9 +340,11 @@ impl<O: Object> Session<O> {
         if import.locals > 0 {
             return;
         }
-        let Some(import) = self.imports.entries.remove(key) else {
+        let Some(mut import) = self.imports.entries.remove(key) else {
             return;
         };
+        let watchers = import.take_watchers();
+        self.wakes.extend(watchers);
         if import.lent {
             return;
         }

@@ -29,6 +29,11 @@ const CREDIT_BYTES: u64 = 64 * 1024;
 /// Above so much waiting unnumbered, no new handler of depth 0 starts (S5).
 const BACKLOG_STOP: usize = 4 << 20;
 
+/// What a peer that acknowledges nothing may make wait, besides its `bytes` (S5.6).
+const WAITING_MAX: u64 = 32 << 20;
+/// What a waiting frame takes besides its bytes.
+const WAITING_OVERHEAD: usize = 48;
+
 /// One sealed batch, kept until it is acknowledged.
 #[derive(Debug)]
 struct Kept {
@@ -130,6 +135,20 @@ impl Flow {
 
     fn used(&self) -> usize {
         self.kept_bytes + self.out.len()
+    }
+
+    /// S5.6: what waits for acks that do not come is bounded, whatever the peer sends meanwhile.
+    pub(super) fn check_waiting(&self, ours: &crate::Limits) -> Result<(), Violation> {
+        let waiting = self.backlog_bytes
+            + self.backlog.len() * WAITING_OVERHEAD
+            + self.releases.len() * WAITING_OVERHEAD;
+        if waiting as u64 > WAITING_MAX + ours.bytes {
+            return Err(Violation::new(
+                "S5.6",
+                "frames pile up, and none is acknowledged",
+            ));
+        }
+        Ok(())
     }
 
     /// Frames that are numbered and not acknowledged.
@@ -417,6 +436,10 @@ impl<O: Object> Session<O> {
     }
 
     fn post_credits(&mut self) {
+        // It would only wait in the backlog, once for each message of the peer's.
+        if !self.has_room() {
+            return;
+        }
         if std::mem::take(&mut self.credit_owed) == 0 {
             return;
         }

@@ -1,7 +1,9 @@
 //! The peer's calls: accepted, held, queued, started, answered (R10, R11, R13, R21).
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
-use helve_handles::{Tag, Target};
+use helve_handles::{IdHash, Tag, Target};
 
 use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
@@ -35,6 +37,11 @@ impl IncomingId {
 
     pub(super) fn tell(n: u64) -> IncomingId {
         IncomingId(-(n as i64))
+    }
+
+    /// The caller's id, or our number of a TELL.
+    pub(super) fn number(self) -> u64 {
+        self.0.unsigned_abs()
     }
 
     /// The caller's id; `None` for a TELL.
@@ -94,8 +101,34 @@ pub(super) struct InCall {
 #[derive(Debug, Default)]
 pub(super) struct Flushes {
     pub errors: Vec<(Target, Fault)>,
-    /// Call, its target, and the number of the first TELL that it does not wait for.
-    pub waiting: Vec<(IncomingId, Target, u64)>,
+    /// TELLs that have not ended, and who waits for that, by target.
+    pub open: HashMap<Target, OpenTells, IdHash>,
+}
+
+/// The TELLs on one target that have not ended.
+#[derive(Debug, Default)]
+pub(super) struct OpenTells {
+    pub count: u32,
+    pub flushes: Vec<Flush>,
+}
+
+/// A `flush()` that waits.
+#[derive(Debug)]
+pub(super) struct Flush {
+    pub id: IncomingId,
+    /// The number of the first TELL that it does not wait for.
+    pub border: u64,
+    /// How many it still waits for.
+    pub left: u32,
+}
+
+impl Flushes {
+    pub(super) fn seeded(seed: u64) -> Flushes {
+        Flushes {
+            errors: Vec::new(),
+            open: HashMap::with_hasher(IdHash::seeded(seed)),
+        }
+    }
 }
 
 impl<O: Object> Session<O> {
@@ -169,6 +202,7 @@ impl<O: Object> Session<O> {
         } else {
             let n = self.tells.next_id();
             _ = self.tells.insert(n, in_call);
+            self.flushes.open.entry(call.target).or_default().count += 1;
             IncomingId::tell(n)
         };
         let invocation = Invocation {
@@ -305,9 +339,6 @@ impl<O: Object> Session<O> {
 
     /// Starts a call, or puts it in line for a running slot: depth 0 waits for one, a deeper call starts at once (R13).
     pub(super) fn begin(&mut self, o: O, invocation: Invocation<O>) {
-        if invocation.method == FLUSH && invocation.kind == CallKind::Call {
-            return self.flush(invocation);
-        }
         let shallow = invocation.depth == 0;
         if shallow
             && (self.running >= self.config.running || !self.queued.is_empty() || self.is_clogged())
@@ -320,6 +351,10 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn start_now(&mut self, o: O, invocation: Invocation<O>) {
+        if invocation.method == FLUSH && invocation.kind == CallKind::Call {
+            self.garbage.push(o);
+            return self.flush(invocation);
+        }
         if o.is_revoked() && !(mutant!("revoke_late") && self.was_late(invocation.id)) {
             self.refuse(invocation, revoked());
             return;
@@ -394,7 +429,7 @@ impl<O: Object> Session<O> {
                 }
             }
             Place::Flushing => {
-                self.flushes.waiting.retain(|(waiting, ..)| *waiting != id);
+                self.forget_flush(id);
                 self.respond(id, Reply::Fault(cancelled()));
             }
             Place::Held(c) => {

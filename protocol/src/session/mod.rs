@@ -243,7 +243,7 @@ impl<O: Object> Session<O> {
             imports: Imports::new(config.seed.rotate_left(17)),
             opened: RisingMap::seeded(config.seed.rotate_left(29)),
             pending_opens: 0,
-            flushes: incoming::Flushes::default(),
+            flushes: incoming::Flushes::seeded(config.seed.rotate_left(41)),
             events: VecDeque::new(),
             wakes: Vec::new(),
             garbage: Vec::new(),
@@ -281,6 +281,7 @@ impl<O: Object> Session<O> {
         for frame in parsed.frames.iter().skip(skip) {
             self.flow.take_one();
             self.frame(message, parsed, frame)?;
+            self.flow.check_waiting(&self.config.ours)?;
         }
         self.flow.took(
             message.len(),

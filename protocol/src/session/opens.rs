@@ -68,8 +68,9 @@ impl<O: Object> Session<O> {
 
     fn check_open_table(&self) -> Result<(), Fault> {
         if self.exports.by_name.len() + self.opened.len() > self.config.ours.table as usize {
+            // Its method ran, so no code may say that it did not.
             return Err(Fault::new(
-                Code::Exhausted,
+                Code::Internal,
                 "the handle table is full: drop handles, or raise the `table` limit",
             ));
         }

@@ -3,7 +3,7 @@
 use helve_handles::Target;
 
 use super::caps::{Cap, table_full};
-use super::incoming::{InCall, IncomingId, Place, Reply, to_send};
+use super::incoming::{Flush, InCall, IncomingId, Place, Reply, to_send};
 use super::tables::{Outcome, Standing};
 use super::{ImportKey, Invocation, Object, Session};
 use crate::Code;
@@ -105,9 +105,10 @@ impl<O: Object> Session<O> {
         if value.len() > PAYLOAD_MAX {
             return self.respond_fault(
                 id,
+                // Not EXHAUSTED, which says that the method did not run.
                 Fault::new(
-                    Code::Exhausted,
-                    "the result is longer than 65,536 bytes: return it in parts",
+                    Code::Internal,
+                    "the method ran, but its result is longer than 65,536 bytes: return it in parts",
                 ),
             );
         }
@@ -128,9 +129,8 @@ impl<O: Object> Session<O> {
             caps
         };
         if let Err(mut fault) = self.check_caps(caps).and_then(|()| self.check_table(caps)) {
-            if fault.code != Code::Exhausted {
-                fault.code = Code::Internal;
-            }
+            // The method ran: a code that says it did not would have it called again.
+            fault.code = Code::Internal;
             return self.respond_fault(id, fault);
         }
         let encoded = self.encode_caps(caps);
@@ -200,8 +200,26 @@ impl<O: Object> Session<O> {
             charged.sub(false, u64::from(call.charge));
         }
         self.owe_credit(call.depth, u64::from(call.charge));
-        if !self.flushes.waiting.is_empty() {
-            self.finish_flushes();
+        let Some(open) = self.flushes.open.get_mut(&call.target) else {
+            return;
+        };
+        open.count = open.count.saturating_sub(1);
+        let mut ended = Vec::new();
+        if !open.flushes.is_empty() {
+            let number = id.number();
+            open.flushes.retain_mut(|flush| {
+                flush.left -= u32::from(number < flush.border).min(flush.left);
+                if flush.left == 0 {
+                    ended.push(flush.id);
+                }
+                flush.left > 0
+            });
+        }
+        if open.count == 0 && open.flushes.is_empty() {
+            self.flushes.open.remove(&call.target);
+        }
+        for flush in ended {
+            self.answer_flush(flush, call.target);
         }
     }
 
@@ -228,30 +246,33 @@ impl<O: Object> Session<O> {
     pub(super) fn flush(&mut self, invocation: Invocation<O>) {
         self.set_place(invocation.id, Place::Flushing);
         self.discard(invocation.caps);
-        self.flushes
-            .waiting
-            .push((invocation.id, invocation.target, self.tells.next_id()));
-        self.finish_flushes();
+        match self.flushes.open.get_mut(&invocation.target) {
+            Some(open) if open.count > 0 => open.flushes.push(Flush {
+                id: invocation.id,
+                border: self.tells.next_id(),
+                left: open.count,
+            }),
+            _ => self.answer_flush(invocation.id, invocation.target),
+        }
     }
 
-    pub(super) fn finish_flushes(&mut self) {
-        let waiting = std::mem::take(&mut self.flushes.waiting);
-        for (id, target, border) in waiting {
-            if self
-                .tells
-                .iter()
-                .any(|(n, tell)| n < border && tell.target == target)
-            {
-                self.flushes.waiting.push((id, target, border));
-                continue;
+    pub(super) fn answer_flush(&mut self, id: IncomingId, target: Target) {
+        match self.flushes.errors.iter().position(|(t, _)| *t == target) {
+            Some(i) => {
+                let (_, fault) = self.flushes.errors.remove(i);
+                self.respond(id, Reply::Fault(fault));
             }
-            match self.flushes.errors.iter().position(|(t, _)| *t == target) {
-                Some(i) => {
-                    let (_, fault) = self.flushes.errors.remove(i);
-                    self.respond(id, Reply::Fault(fault));
-                }
-                None => self.respond(id, Reply::Value(&[0xc0], &[])),
-            }
+            None => self.respond(id, Reply::Value(&[0xc0], &[])),
+        }
+    }
+
+    /// Takes a `flush()` out that was cancelled.
+    pub(super) fn forget_flush(&mut self, id: IncomingId) {
+        let Some(target) = self.in_call(id).map(|call| call.target) else {
+            return;
+        };
+        if let Some(open) = self.flushes.open.get_mut(&target) {
+            open.flushes.retain(|flush| flush.id != id);
         }
     }
 

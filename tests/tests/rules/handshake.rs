@@ -217,7 +217,7 @@ async fn a_second_hello_changes_no_limits() {
     let open = method_id("test.Lab", "open");
     peer.call(open, &[0x90]).await.expect("room for one");
     let full = peer.call(open, &[0x90]).await.expect_err("no room for two");
-    assert_eq!(full.0, 7, "{full:?}");
+    assert_eq!(full.0, 11, "{full:?}");
     peer.say(Hello::default().encode()).await;
     assert_eq!(limited(peer.closed()).await.0, Close::VIOLATION);
     drop(peer);

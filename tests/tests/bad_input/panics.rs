@@ -1,0 +1,108 @@
+//! User code around a method panics: its `Serialize`, a `Drop`, the `Display` of its error. Its call fails, and nothing
+//! else notices.
+
+use std::fmt;
+
+use helve::prelude::*;
+use helve::{RpcError, Wire};
+use helve_tests::harness::{Harness, Tracker, limited};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A value that cannot be written, and one that cannot be dropped twice in peace.
+struct Bomb {
+    at_drop: bool,
+}
+
+impl Serialize for Bomb {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        assert!(self.at_drop, "a Serialize that panics");
+        serializer.serialize_unit()
+    }
+}
+
+impl<'de> Deserialize<'de> for Bomb {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer)?;
+        Ok(Bomb { at_drop: false })
+    }
+}
+
+impl Wire for Bomb {
+    fn describe() -> helve::__rt::TypeDesc {
+        helve::__rt::TypeDesc::Unit
+    }
+}
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        assert!(!self.at_drop, "a Drop that panics");
+    }
+}
+
+#[derive(Wire, Debug)]
+struct Rude;
+
+impl fmt::Display for Rude {
+    fn fmt(&self, _: &mut fmt::Formatter<'_>) -> fmt::Result {
+        panic!("a Display that panics")
+    }
+}
+
+impl std::error::Error for Rude {}
+
+#[interface]
+trait Mine {
+    async fn bomb(&self, at_drop: bool, wait: bool) -> Bomb;
+    async fn rude(&self, wait: bool) -> Result<u32, Rude>;
+    async fn fine(&self) -> u32;
+}
+
+struct Field;
+
+impl Mine for Field {
+    async fn bomb(&self, at_drop: bool, wait: bool) -> Bomb {
+        if wait {
+            tokio::task::yield_now().await;
+        }
+        Bomb { at_drop }
+    }
+    async fn rude(&self, wait: bool) -> Result<u32, Rude> {
+        if wait {
+            tokio::task::yield_now().await;
+        }
+        Err(Rude)
+    }
+    async fn fine(&self) -> u32 {
+        7
+    }
+}
+
+#[tokio::test]
+async fn a_panic_around_a_method_fails_that_call_alone() {
+    let harness = Harness::memory(&Tracker::new(), MineHandle::new(Field));
+    let mine: MineHandle = harness.connect().await;
+    for wait in [false, true] {
+        // Calls of the same batch, before and after, are answered.
+        let (before, written, rude, dropped, after) = limited(async {
+            tokio::join!(
+                mine.fine(),
+                mine.bomb(false, wait),
+                mine.rude(wait),
+                mine.bomb(true, wait),
+                mine.fine()
+            )
+        })
+        .await;
+        assert_eq!((before, after), (Ok(7), Ok(7)));
+        assert!(matches!(written, Err(RpcError::Internal(_))));
+        assert!(matches!(
+            rude,
+            Err(CallError::RpcError(RpcError::Internal(_)))
+        ));
+        // Answered before or after its value went: one outcome either way.
+        assert!(matches!(dropped, Ok(_) | Err(RpcError::Internal(_))));
+        assert_eq!(limited(mine.fine()).await, Ok(7));
+    }
+    drop(mine);
+    harness.finish().await;
+}
