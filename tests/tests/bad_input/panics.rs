@@ -6,6 +6,7 @@ use std::fmt;
 use helve::prelude::*;
 use helve::{RpcError, Wire};
 use helve_tests::harness::{Harness, Tracker, limited};
+use serde::ser::SerializeTuple;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// A value that cannot be written, and one that cannot be dropped twice in peace.
@@ -50,8 +51,34 @@ impl fmt::Display for Rude {
 
 impl std::error::Error for Rude {}
 
+/// A value whose writing ends half-way.
+#[derive(Clone)]
+struct Half;
+
+impl Serialize for Half {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut both = serializer.serialize_tuple(2)?;
+        both.serialize_element("a secret")?;
+        panic!("a Serialize that panics half-way")
+    }
+}
+
+impl<'de> Deserialize<'de> for Half {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        <()>::deserialize(deserializer).map(|()| Half)
+    }
+}
+
+impl Wire for Half {
+    fn describe() -> helve::__rt::TypeDesc {
+        helve::__rt::TypeDesc::Unit
+    }
+}
+
 #[interface]
 trait Mine {
+    async fn half(&self, half: Half);
+    async fn echo(&self, text: &str) -> String;
     async fn bomb(&self, at_drop: bool, wait: bool) -> Bomb;
     async fn rude(&self, wait: bool) -> Result<u32, Rude>;
     async fn fine(&self) -> u32;
@@ -60,6 +87,10 @@ trait Mine {
 struct Field;
 
 impl Mine for Field {
+    async fn half(&self, _: Half) {}
+    async fn echo(&self, text: &str) -> String {
+        text.to_owned()
+    }
     async fn bomb(&self, at_drop: bool, wait: bool) -> Bomb {
         if wait {
             tokio::task::yield_now().await;
@@ -75,6 +106,20 @@ impl Mine for Field {
     async fn fine(&self) -> u32 {
         7
     }
+}
+
+#[tokio::test]
+async fn an_argument_whose_writing_panics_leaves_nothing_for_the_next_call() {
+    let first = Harness::memory(&Tracker::new(), MineHandle::new(Field));
+    let second = Harness::memory(&Tracker::new(), MineHandle::new(Field));
+    let (alice, bob): (MineHandle, MineHandle) = (first.connect().await, second.connect().await);
+    let call = std::panic::AssertUnwindSafe(|| drop(alice.half(Half)));
+    assert!(std::panic::catch_unwind(call).is_err());
+    assert_eq!(limited(bob.echo("hi")).await.as_deref(), Ok("hi"));
+    assert_eq!(limited(alice.echo("ho")).await.as_deref(), Ok("ho"));
+    drop((alice, bob));
+    first.finish().await;
+    second.finish().await;
 }
 
 #[tokio::test]
