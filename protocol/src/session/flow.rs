@@ -101,7 +101,7 @@ impl Flow {
     }
 
     /// How many frames of a batch were taken before (S2). A gap cannot be healed without resume.
-    pub(super) fn expect(&self, parsed: &Parsed) -> Result<usize, Violation> {
+    pub(super) fn repeated(&self, parsed: &Parsed) -> Result<usize, Violation> {
         if parsed.frames.is_empty() {
             return Ok(0);
         }
@@ -138,7 +138,11 @@ impl Flow {
     }
 
     /// S5.6: what waits for acks that do not come is bounded, whatever the peer sends meanwhile.
+    #[inline]
     pub(super) fn check_waiting(&self, ours: &crate::Limits) -> Result<(), Violation> {
+        if self.backlog.is_empty() && self.releases.is_empty() {
+            return Ok(());
+        }
         let waiting = self.backlog_bytes
             + self.backlog.len() * WAITING_OVERHEAD
             + self.releases.len() * WAITING_OVERHEAD;

@@ -277,7 +277,7 @@ impl<O: Object> Session<O> {
 
     fn accept(&mut self, message: &Bytes, parsed: &Parsed) -> Result<(), Violation> {
         self.acked(parsed.ack)?;
-        let skip = self.flow.expect(parsed)?;
+        let skip = self.flow.repeated(parsed)?;
         for frame in parsed.frames.iter().skip(skip) {
             self.flow.take_one();
             self.frame(message, parsed, frame)?;
