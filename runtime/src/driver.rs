@@ -5,7 +5,7 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub(crate) struct Driver<L> {
     yielded: bool,
     one_thread: bool,
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes, while it stands.
+    timed: Option<Waker>,
     heard_at: Instant,
     /// Since when the link takes nothing, and how much it had taken by then.
     stalled: Option<(Instant, u64)>,
@@ -82,6 +84,7 @@ impl<L: Link> Driver<L> {
             yielded: false,
             one_thread: Handle::current().runtime_flavor() == RuntimeFlavor::CurrentThread,
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
+            timed: None,
             heard_at: now,
             stalled: None,
             now,
@@ -329,10 +332,18 @@ impl<L: Link> Driver<L> {
         };
         let at = alarm.map_or(live, |alarm| alarm.min(live));
         // A timer that is set too early fires once for nothing; setting it again for every batch would cost more.
-        if at < self.timer.deadline() || self.timer.is_elapsed() {
+        let elapsed = self.timer.is_elapsed();
+        if at < self.timer.deadline() || elapsed {
             self.timer.as_mut().reset(at);
+        } else if let Some(waker) = &self.timed
+            && waker.will_wake(task.waker())
+        {
+            // It stands, and wakes this task: asking again would only cost.
+            return Poll::Pending;
         }
-        self.timer.as_mut().poll(task).map(Ok)
+        let polled = self.timer.as_mut().poll(task);
+        self.timed = polled.is_pending().then(|| task.waker().clone());
+        polled.map(Ok)
     }
 
     /// A write failed. The peer may have said why before it went: its Close is still to be read.
@@ -375,6 +386,7 @@ impl<L: Link> Driver<L> {
         self.events.clear();
         let until = Instant::now() + CLOSING;
         self.timer.as_mut().reset(until);
+        self.timed = None;
         self.phase = if lost { Phase::Lost } else { Phase::Closing };
     }
 }
