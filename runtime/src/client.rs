@@ -26,7 +26,7 @@ use crate::transport::{Close, Link, LinkEnd};
 /// S1: the whole handshake, name look-up and TCP included.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Until transfers are built (R18), no payload is longer than one frame.
-pub(crate) const FRAME: u64 = 65_536;
+pub(crate) const FRAME: u64 = Limits::FRAME_MIN;
 const AGENT: &str = concat!("helve/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no connection.

@@ -19,7 +19,7 @@ use crate::peer::Peer;
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
 
 /// Deepest call that may be made (R13).
-pub(crate) const MAX_DEPTH: u8 = 15;
+pub(crate) use helve_protocol::limits::DEPTH_MAX as MAX_DEPTH;
 
 /// What a call carries of the context in which it is made: `d`, `h` and `c` of its `ext`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -14,6 +14,7 @@ use futures::future::{AbortHandle, Abortable};
 use helve_handles::lease::Lease;
 use helve_handles::wire::Typed;
 use helve_protocol::frame::CallKind;
+use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::session::{IncomingId, Invocation, Received, Reply};
 use helve_protocol::{Code, Fault, frame};
 use tokio::time::Instant;
@@ -27,8 +28,6 @@ use crate::context::Cx;
 use crate::error::{CallFailure, RpcError};
 use crate::node::ObjectRef;
 
-/// The longest result that goes in one frame.
-const PAYLOAD_MAX: usize = 65_536;
 /// The largest future whose memory is kept.
 const KEEP_MAX: usize = 4 << 10;
 

@@ -13,10 +13,8 @@ use crate::Code;
 use crate::blob::Blob;
 use crate::fault::Fault;
 use crate::frame::{self, CallExtOut, CallKind};
+use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
-
-/// The longest payload that goes in one frame. Longer ones need transfers (R18), which come with a later version.
-const PAYLOAD_MAX: usize = 65_536;
 
 /// A longer trace context is not sent: the rest of a frame has 4,096 bytes (E2.5).
 const TRACE_MAX: usize = 1024;

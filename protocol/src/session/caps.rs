@@ -7,6 +7,7 @@ use super::incoming::to_send;
 use super::tables::{Hosted, Import, Outcome, Settled, Standing};
 use super::{ImportKey, Object, Session};
 use crate::fault::Fault;
+use crate::limits::CAPS_MAX;
 use crate::mutation::mutant;
 use crate::{Code, Violation};
 
@@ -58,7 +59,7 @@ pub(super) struct Encoded {
 impl<O: Object> Session<O> {
     /// Checks what may stop these caps from being written. Nothing is counted yet, so nothing needs undoing.
     pub(super) fn check_caps(&self, caps: &[Cap<O>]) -> Result<(), Fault> {
-        if caps.len() > 255 {
+        if caps.len() > CAPS_MAX {
             return Err(Fault::new(
                 Code::Exhausted,
                 "over 255 handles in one message: send them in parts",

@@ -11,6 +11,7 @@ use super::{Object, Role, Session, Time};
 use crate::Violation;
 use crate::batch::{BatchWriter, Parsed};
 use crate::frame;
+use crate::limits::{FRAMES_MAX, PAYLOAD_MAX, RELEASE_PAIRS_MAX, REST_MAX_WIDE};
 
 /// A batch is sealed here, so that both ends work at once.
 const SEAL: usize = 32 * 1024;
@@ -19,11 +20,9 @@ const ACK_FRAMES: usize = 64;
 const ACK_BYTES: usize = 64 * 1024;
 const ACK_MS: u64 = 25;
 /// S5.
-const REPLAY_FRAMES: u64 = 8192;
+const REPLAY_FRAMES: u64 = FRAMES_MAX as u64;
 /// No frame that we write is longer.
-const LONGEST_FRAME: usize = 65_536 + 40_960;
-/// R1: pairs of one RELEASE.
-const RELEASE_PAIRS: usize = 64;
+const LONGEST_FRAME: usize = PAYLOAD_MAX + REST_MAX_WIDE;
 /// TELL bytes are given back at once from here on, or from an eighth of their grant, else with the next ack.
 const CREDIT_BYTES: u64 = 64 * 1024;
 /// Above so much waiting unnumbered, no new handler of depth 0 starts (S5).
@@ -431,10 +430,10 @@ impl<O: Object> Session<O> {
             let pairs = self
                 .flow
                 .releases
-                .split_off(self.flow.releases.len().saturating_sub(RELEASE_PAIRS));
+                .split_off(self.flow.releases.len().saturating_sub(RELEASE_PAIRS_MAX));
             self.flow.put(|buf| frame::write_release(buf, &pairs));
         }
-        if self.flow.releases.is_empty() && self.flow.releases.capacity() > RELEASE_PAIRS {
+        if self.flow.releases.is_empty() && self.flow.releases.capacity() > RELEASE_PAIRS_MAX {
             self.flow.releases = Vec::new();
         }
     }

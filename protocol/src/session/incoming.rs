@@ -8,13 +8,13 @@ use helve_handles::{IdHash, Tag, Target};
 use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
 use super::permits::{Grant, charge};
-use super::replies::PAYLOAD_MAX;
 use super::tables::{Hosted, Opened, Outcome};
 use super::{Carried, Event, ImportKey, Invocation, Object, Session};
 use crate::batch::Parsed;
 use crate::blob::Blob;
 use crate::fault::Fault;
 use crate::frame::{CallExt, CallFrame, CallKind, Payload};
+use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
 use crate::{Code, Violation};
 

@@ -407,11 +407,6 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// Whether [`end`](Self::end) was called.
-    pub fn is_ended(&self) -> bool {
-        self.ended.is_some()
-    }
-
     /// Sizes of every table. All zero at rest, when nothing is held across the link.
     pub fn sizes(&self) -> Sizes {
         Sizes {
@@ -433,11 +428,6 @@ impl<O: Object> Session<O> {
                 .sum(),
             unacked: self.flow.unacked(),
         }
-    }
-
-    /// The peer's limits, as it stated them.
-    pub fn their_limits(&self) -> &Limits {
-        &self.config.theirs
     }
 }
 

@@ -406,13 +406,6 @@ impl<O: Object> Session<O> {
         )
     }
 
-    /// One more local reference to what the peer's OPEN leads to.
-    pub fn retain_opened(&mut self, c: u64) {
-        if let Some(opened) = self.opened.get_mut(c) {
-            opened.refs += 1;
-        }
-    }
-
     /// One local reference less.
     pub fn release_opened(&mut self, c: u64) {
         if let Some(opened) = self.opened.get_mut(c) {

@@ -9,10 +9,9 @@ use super::{ImportKey, Invocation, Object, Session};
 use crate::Code;
 use crate::fault::Fault;
 use crate::frame::{self, CallKind};
+use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
 
-/// The longest result, or error data, in one frame.
-pub(super) const PAYLOAD_MAX: usize = 65_536;
 /// First errors of one-way calls are kept for so many targets.
 const TELL_ERRORS: usize = 1024;
 
