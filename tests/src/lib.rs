@@ -1,7 +1,9 @@
 //! What tests of the whole share: the harness that every session of a test goes through, an object with a method of
-//! each kind, and a client that breaks rules. Used by the tests beside it and by their second processes, by nobody else.
+//! each kind, a client that breaks rules, and the bodies that fuzzing feeds. Used by the tests beside it and by their second processes, by nobody else.
 #![forbid(unsafe_code)]
 
+pub mod fuzz;
 pub mod harness;
 pub mod lab;
 pub mod raw;
+pub mod seeded;

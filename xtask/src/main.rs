@@ -22,6 +22,8 @@ commands:
                       With --strict an uncited rule, or a citation of an unknown one, is an error too
   layout              house rules: who may import whom, no unwrap where a peer's bytes go, no sleeps or ignored tests,
                       every session in a test opened through the harness, files of one idea
+  fuzz [options]      feeds what reads a peer's bytes with mutated input until something fails; --seconds N for each of the
+                      targets (30), --target NAME for one of them, --seed N to begin elsewhere
   bench [options]     side by side with a hand-made limit, in a release build; `cargo xtask bench --help` lists its options
   ci                  what continuous integration runs (.ci/run)
 
@@ -40,6 +42,7 @@ fn main() -> ExitCode {
     let root = root();
     match args.as_slice() {
         ["bench", rest @ ..] => bench(&root, rest),
+        ["fuzz", rest @ ..] => fuzz(&root, rest),
         [] | ["help"] => {
             print!("{HELP}");
             if args.is_empty() {
@@ -104,6 +107,17 @@ fn bench(root: &Path, options: &[&str]) -> ExitCode {
         .arg(manifest)
         .arg("--")
         .args(options);
+    status(&mut cargo)
+}
+
+/// Builds and runs the fuzzer of helve-tests, with every check that a release build leaves out.
+fn fuzz(root: &Path, options: &[&str]) -> ExitCode {
+    let mut cargo = Command::new(cargo());
+    cargo
+        .args(["run", "--quiet", "--profile=fuzz", "--package=helve-tests"])
+        .args(["--bin=fuzz", "--"])
+        .args(options)
+        .current_dir(root);
     status(&mut cargo)
 }
 

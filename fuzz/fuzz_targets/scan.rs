@@ -1,0 +1,4 @@
+//! `cargo +nightly fuzz run scan`: the body of that name in `helve_tests::fuzz`.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| helve_tests::fuzz::body("scan", data));
