@@ -20,8 +20,11 @@ use crate::handle::{Ref, Remote};
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::stats::{State, Stats};
+use crate::transport::endpoint::Endpoint;
 use crate::transport::handshake::{self, ConnectOptions};
 use crate::transport::{Close, Link, LinkEnd};
+#[cfg(feature = "tls")]
+use crate::transport::{endpoint::AddressError, tls};
 
 /// S1: the whole handshake, name look-up and TCP included.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -104,6 +107,8 @@ pub fn connect<H: Remote>(url: impl Into<String>) -> Connect<H> {
         auth: None,
         limits: Limits::default().with_frame(FRAME),
         insecure: false,
+        #[cfg(feature = "tls")]
+        trust: crate::tls::Trust::default(),
         deadline: HANDSHAKE,
         handle: PhantomData,
     }
@@ -125,6 +130,8 @@ pub struct Connect<H> {
     auth: Option<Auth>,
     limits: Limits,
     insecure: bool,
+    #[cfg(feature = "tls")]
+    trust: crate::tls::Trust,
     deadline: Duration,
     handle: PhantomData<fn() -> H>,
 }
@@ -159,6 +166,22 @@ impl<H: Remote> Connect<H> {
         self
     }
 
+    /// Trusts the servers whose certificate one of these signed, and no others: certificates of authorities, or of a
+    /// server that signed its own, in PEM. Without this a client trusts what its system trusts.
+    #[cfg(feature = "tls")]
+    pub fn tls_roots(mut self, pem: impl AsRef<[u8]>) -> Self {
+        self.trust = crate::tls::Trust::Roots(pem.as_ref().to_vec());
+        self
+    }
+
+    /// Does TLS as this configuration says, where roots alone do not do: a certificate of the client's, an older version
+    /// of TLS. Its ALPN is set where it has none, and 0-RTT is switched off.
+    #[cfg(feature = "tls")]
+    pub fn tls_config(mut self, config: crate::tls::rustls::ClientConfig) -> Self {
+        self.trust = crate::tls::Trust::Config(crate::tls::adapted(config));
+        self
+    }
+
     /// How long the whole handshake may take. Default 10 s.
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.deadline = timeout;
@@ -175,7 +198,20 @@ impl<H: Remote> Connect<H> {
                     insecure: self.insecure,
                     deadline,
                 };
-                let link = handshake::connect(&url, &options).await?;
+                let endpoint = Endpoint::parse(&url).map_err(handshake::ConnectError::from)?;
+                #[cfg(feature = "tls")]
+                {
+                    if endpoint.is_tls() {
+                        let link = tls::connect(&endpoint, &options, &self.trust).await?;
+                        return greet(link, self.auth, self.limits, deadline).await;
+                    }
+                    if let Some(setting) = self.trust.setting() {
+                        let url = endpoint.url().to_owned();
+                        let unused = AddressError::NotTls { url, setting };
+                        return Err(handshake::ConnectError::from(unused).into());
+                    }
+                }
+                let link = handshake::connect_to(&endpoint, &options).await?;
                 greet(link, self.auth, self.limits, deadline).await
             }
             To::Link(link) => greet(link, self.auth, self.limits, deadline).await,

@@ -57,6 +57,8 @@ mod node;
 pub mod peer;
 mod server;
 mod stats;
+#[cfg(feature = "tls")]
+pub mod tls;
 pub mod transport;
 
 pub use call::{Call, Receipt};

@@ -10,7 +10,7 @@ use helve_protocol::hello::{Auth, Hello, Refuse, Token as SessionToken, VERSION,
 use helve_protocol::session::{Config, Role, Session};
 use helve_protocol::{Code, Limits};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -21,6 +21,10 @@ use crate::error::RpcError;
 use crate::handle::Remote;
 use crate::node::{Node, ObjectRef};
 use crate::peer::Peer;
+#[cfg(feature = "tls")]
+use crate::tls::ServerTls;
+#[cfg(feature = "tls")]
+use crate::transport;
 use crate::transport::endpoint::{AddressError, Endpoint};
 use crate::transport::handshake::{self, AcceptOptions};
 use crate::transport::{Close, Link, LinkEnd};
@@ -37,6 +41,12 @@ pub enum ServeError {
     /// The address is wrong or cannot be listened on.
     #[error(transparent)]
     Address(#[from] AddressError),
+    /// `wss://` without a certificate.
+    #[error("`{url}` asks for TLS: give the server its certificate and key with `.tls(..)`")]
+    NoCertificate {
+        /// The URL as given.
+        url: String,
+    },
 }
 
 impl std::fmt::Debug for ServeError {
@@ -134,6 +144,8 @@ pub struct Builder {
     limits: Option<Limits>,
     origins: Vec<String>,
     insecure: bool,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
 }
 
 impl Builder {
@@ -162,6 +174,13 @@ impl Builder {
     /// Allows `ws://` on an address that is not on loopback.
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
+        self
+    }
+
+    /// The certificate to show, and its key; then [`bind`](Rooted::bind) takes `wss://` alone.
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.tls = Some(tls.into());
         self
     }
 
@@ -219,12 +238,22 @@ impl Rooted {
         self
     }
 
-    /// Listens on `ws://host:port`; port 0 takes a free one, which [`Server::url`] tells.
+    /// See [`Builder::tls`].
+    #[cfg(feature = "tls")]
+    pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
+        self.builder = self.builder.tls(tls);
+        self
+    }
+
+    /// Listens on `wss://host:port`, or `ws://host:port` without TLS; port 0 takes a free one, which [`Server::url`]
+    /// tells.
     ///
     /// # Errors
-    /// The URL is wrong, the port is taken, or the address is not on loopback and `.insecure()` was not said.
+    /// The URL is wrong, the port is taken, `wss://` without `.tls(..)` or the other way round, or `ws://` on an address
+    /// that is not on loopback and `.insecure()` was not said.
     pub async fn bind(self, url: &str) -> Result<Server, ServeError> {
         let endpoint = Endpoint::parse(url)?;
+        self.check_tls(&endpoint)?;
         let listener = endpoint.bind(self.builder.insecure).await?;
         let port = listener
             .local_addr()
@@ -235,6 +264,28 @@ impl Rooted {
             url: endpoint.with_port(port),
             shared: self.into_shared(),
         })
+    }
+
+    #[cfg(feature = "tls")]
+    fn check_tls(&self, endpoint: &Endpoint) -> Result<(), ServeError> {
+        let url = || endpoint.url().to_owned();
+        match (endpoint.is_tls(), &self.builder.tls) {
+            (true, None) => Err(ServeError::NoCertificate { url: url() }),
+            (false, Some(_)) => Err(ServeError::Address(AddressError::NotTls {
+                url: url(),
+                setting: ".tls(..)",
+            })),
+            _ => Ok(()),
+        }
+    }
+
+    #[cfg(not(feature = "tls"))]
+    fn check_tls(&self, endpoint: &Endpoint) -> Result<(), ServeError> {
+        let url = endpoint.url().to_owned();
+        match endpoint.is_tls() {
+            true => Err(ServeError::Address(AddressError::Tls { url })),
+            false => Ok(()),
+        }
     }
 
     /// Serves without listening: each client is a link handed to [`Host::serve_link`].
@@ -250,6 +301,8 @@ impl Rooted {
             authenticate: builder.authenticate,
             limits: builder.limits.unwrap_or_default().with_frame(FRAME),
             origins: builder.origins,
+            #[cfg(feature = "tls")]
+            tls: builder.tls,
             incarnation: random(),
         })
     }
@@ -262,6 +315,8 @@ struct Shared {
     authenticate: Option<Arc<Authenticate>>,
     limits: Limits,
     origins: Vec<String>,
+    #[cfg(feature = "tls")]
+    tls: Option<ServerTls>,
     incarnation: u64,
 }
 
@@ -307,11 +362,9 @@ impl Server {
                 Ok((stream, from)) => {
                     let shared = self.shared.clone();
                     clients.spawn(async move {
-                        let greeted = accept(&shared, stream).await;
-                        drop(permit);
-                        match greeted {
-                            Ok(driver) => driver.await,
-                            Err(error) => tracing::info!(%from, %error, "a client was not taken"),
+                        let served = serve_stream(shared, stream, permit).await;
+                        if let Err(error) = served {
+                            tracing::info!(%from, %error, "a client was not taken");
                         }
                     });
                 }
@@ -383,7 +436,12 @@ pub enum AcceptError {
     Timeout,
 }
 
-async fn accept(shared: &Arc<Shared>, stream: TcpStream) -> Result<Driver<impl Link>, AcceptError> {
+/// One client, from its first byte to the end of its session. `permit` is held during the handshake.
+async fn serve_stream(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    permit: OwnedSemaphorePermit,
+) -> Result<(), AcceptError> {
     let deadline = Instant::now() + HANDSHAKE;
     let max_message = usize::try_from(shared.limits.batch).unwrap_or(usize::MAX);
     let options = AcceptOptions {
@@ -391,8 +449,23 @@ async fn accept(shared: &Arc<Shared>, stream: TcpStream) -> Result<Driver<impl L
         origins: shared.origins.clone(),
         deadline,
     };
+    #[cfg(feature = "tls")]
+    if let Some(tls) = &shared.tls {
+        // Boxed, so that the task of a plain connection has no room for the state of a TLS one.
+        let served = Box::pin(async {
+            let link = transport::tls::accept(stream, tls, &options).await?;
+            let driver = greet(&shared, link, deadline).await?;
+            drop(permit);
+            driver.await;
+            Ok(())
+        });
+        return served.await;
+    }
     let link = handshake::accept(stream, &options).await?;
-    greet(shared, link, deadline).await
+    let driver = greet(&shared, link, deadline).await?;
+    drop((permit, shared, options));
+    driver.await;
+    Ok(())
 }
 
 /// HELLO, the hooks, WELCOME or REFUSE.

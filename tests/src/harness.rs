@@ -135,11 +135,12 @@ impl Setup {
 
     /// Serves on a free port of loopback.
     pub async fn websocket(self) -> Harness {
-        let server = self
-            .rooted
-            .bind("ws://127.0.0.1:0")
-            .await
-            .expect("a free port");
+        self.bind("ws://127.0.0.1:0").await
+    }
+
+    /// Serves on a URL, whose port should be 0.
+    pub async fn bind(self, url: &str) -> Harness {
+        let server = self.rooted.bind(url).await.expect("a free port");
         let (host, url) = (server.host(), server.url().to_owned());
         let accepting = tokio::spawn(server.run());
         let way = Way::WebSocket { url, accepting };

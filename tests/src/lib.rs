@@ -2,6 +2,7 @@
 //! each kind, a client that breaks rules, and the bodies that fuzzing feeds. Used by the tests beside it and by their second processes, by nobody else.
 #![forbid(unsafe_code)]
 
+pub mod certs;
 pub mod fuzz;
 pub mod harness;
 pub mod lab;

@@ -1,5 +1,5 @@
-//! A `ws://` URL: where to connect or to bind, and whether that is safe without TLS. Used by the handshake, the
-//! client and the server.
+//! A `wss://` or `ws://` URL: where to connect or to bind, and whether that is safe without TLS. Used by the handshake,
+//! the client and the server.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -18,17 +18,28 @@ pub enum AddressError {
         /// What is wrong, and what to write.
         why: String,
     },
-    /// `wss://` was asked for.
+    /// `wss://` was asked for, and there is no TLS: the crate was built without it, or a function for plain links was
+    /// called.
     #[error(
-        "`{url}` asks for TLS, which this version does not have yet: use ws:// on loopback, or behind a proxy that ends TLS"
+        "`{url}` asks for TLS, which is not there: build the crate `helve` with its feature `tls`, or use ws:// on loopback or behind a proxy that ends TLS"
     )]
     Tls {
         /// The URL as given.
         url: String,
     },
+    /// TLS was set up, and the URL does without.
+    #[error(
+        "`{url}` is not encrypted, but `{setting}` was given: write wss://, or leave that setting out"
+    )]
+    NotTls {
+        /// The URL as given.
+        url: String,
+        /// The setting that has no effect here.
+        setting: &'static str,
+    },
     /// `ws://` off loopback carries tokens and data in the clear.
     #[error(
-        "`{url}` is not on loopback ({addr}), and ws:// is not encrypted: say `.insecure()` if that network is trusted"
+        "`{url}` is not on loopback ({addr}), and ws:// is not encrypted: use wss://, or say `.insecure()` if that network is trusted"
     )]
     Insecure {
         /// The URL as given.
@@ -54,17 +65,18 @@ pub enum AddressError {
     },
 }
 
-/// A parsed `ws://` URL.
+/// A parsed `wss://` or `ws://` URL.
 #[derive(Clone, Debug)]
 pub struct Endpoint {
     url: String,
     uri: Uri,
+    tls: bool,
     host: String,
     port: u16,
 }
 
 impl Endpoint {
-    /// Parses `ws://host[:port][/path]`. The port is 80 where none is given.
+    /// Parses `wss://host[:port][/path]`, or the same with `ws://`. Without a port it is 443, or 80.
     pub fn parse(url: &str) -> Result<Endpoint, AddressError> {
         let shown = shown(url);
         let wrong = |why: String| AddressError::Url {
@@ -75,12 +87,17 @@ impl Endpoint {
             return Err(wrong(format!("it has no scheme; write `ws://{shown}`")));
         };
         let instead = shown.split_once("://").map_or("", |(_, rest)| rest);
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => return Err(AddressError::Tls { url: shown }),
-            "http" | "https" => {
+        let tls = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" => true,
+            "http" => {
                 return Err(wrong(format!(
                     "the scheme is not http; write `ws://{instead}`"
+                )));
+            }
+            "https" => {
+                return Err(wrong(format!(
+                    "the scheme is not https; write `wss://{instead}`"
                 )));
             }
             other => {
@@ -88,7 +105,7 @@ impl Endpoint {
                     "`{other}` is no scheme of Helve; write `ws://{instead}`"
                 )));
             }
-        }
+        };
         if instead.is_empty() {
             return Err(wrong("it names no host".to_owned()));
         }
@@ -113,6 +130,7 @@ impl Endpoint {
         let tail = authority.as_str().rsplit(']').next().unwrap_or_default();
         let port = match (uri.port_u16(), tail.contains(':')) {
             (Some(port), _) => port,
+            (None, false) if tls => 443,
             (None, false) => 80,
             (None, true) => {
                 return Err(wrong("its port is not a number from 0 to 65535".to_owned()));
@@ -121,6 +139,7 @@ impl Endpoint {
         Ok(Endpoint {
             url: shown,
             uri,
+            tls,
             host,
             port,
         })
@@ -129,6 +148,16 @@ impl Endpoint {
     /// The URL as messages show it: without query, name and password.
     pub fn url(&self) -> &str {
         &self.url
+    }
+
+    /// Whether it is `wss://`.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    /// The host: a name, or an address without brackets.
+    pub fn host(&self) -> &str {
+        &self.host
     }
 
     pub(crate) fn uri(&self) -> &Uri {
@@ -143,10 +172,12 @@ impl Endpoint {
             self.host.clone()
         };
         let path = self.uri.path().trim_end_matches('/');
-        format!("ws://{host}:{port}{path}")
+        let scheme = if self.tls { "wss" } else { "ws" };
+        format!("{scheme}://{host}:{port}{path}")
     }
 
-    /// The addresses behind this endpoint, at least one. Without `insecure` each must be a loopback address.
+    /// The addresses behind this endpoint, at least one. Without TLS and without `insecure` each must be a loopback
+    /// address.
     ///
     /// The addresses are looked at, not the name: a name that leads elsewhere tomorrow is refused tomorrow.
     pub async fn resolve(&self, insecure: bool) -> Result<Vec<SocketAddr>, AddressError> {
@@ -161,7 +192,8 @@ impl Endpoint {
         if found.is_empty() {
             return Err(failed(std::io::Error::from(std::io::ErrorKind::NotFound)));
         }
-        if let (false, Some(far)) = (insecure, found.iter().find(|a| !is_loopback(a.ip()))) {
+        let trusted = self.tls || insecure;
+        if let (false, Some(far)) = (trusted, found.iter().find(|a| !is_loopback(a.ip()))) {
             return Err(AddressError::Insecure {
                 url: self.url.clone(),
                 addr: far.ip(),

@@ -3,6 +3,7 @@
 //! The server side reads the request itself, so that whoever comes by mistake (a browser, `curl`, another protocol)
 //! gets an HTTP answer that says what this port is. The caller hands in the deadline of the whole handshake (S1).
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -81,7 +82,8 @@ pub enum ConnectError {
     },
     /// The server does not speak WebSocket.
     #[error(
-        "`{url}` does not speak WebSocket ({why}); is the port right, and is it plain ws:// without TLS?"
+        "`{url}` does not speak WebSocket ({why}); is the port right, and is it a Helve server?{}",
+        if url.starts_with("wss:") { "" } else { " if it speaks TLS, use wss://" }
     )]
     NotWebSocket {
         /// The URL as given.
@@ -89,39 +91,81 @@ pub enum ConnectError {
         /// What came instead.
         why: String,
     },
+    /// The server's certificate is not to be trusted.
+    #[error("cannot trust `{url}`: {why}")]
+    Untrusted {
+        /// The URL as given.
+        url: String,
+        /// What is wrong with the server's certificate, and what to do.
+        why: String,
+    },
+    /// The roots that this client should trust are of no use.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Roots(#[from] crate::tls::TlsError),
+    /// The TLS handshake failed for another reason than trust.
+    #[error("no TLS with `{url}`: {why}")]
+    Tls {
+        /// The URL as given.
+        url: String,
+        /// What happened, and what to do.
+        why: String,
+    },
 }
 
-/// Connects to `ws://host:port/path`.
+/// Connects to `ws://host:port/path`. `wss://` is for [`helve::connect`](crate::connect) alone.
 pub async fn connect(url: &str, options: &ConnectOptions) -> Result<WebSocketLink, ConnectError> {
-    let endpoint = Endpoint::parse(url)?;
-    let url = endpoint.url();
+    connect_to(&Endpoint::parse(url)?, options).await
+}
+
+pub(crate) async fn connect_to(
+    endpoint: &Endpoint,
+    options: &ConnectOptions,
+) -> Result<WebSocketLink, ConnectError> {
+    if endpoint.is_tls() {
+        let url = endpoint.url().to_owned();
+        return Err(AddressError::Tls { url }.into());
+    }
     let work = async {
-        let mut last = io::Error::from(io::ErrorKind::NotFound);
-        for address in endpoint.resolve(options.insecure).await? {
-            match TcpStream::connect(address).await {
-                Ok(stream) => {
-                    stream
-                        .set_nodelay(true)
-                        .map_err(|source| ConnectError::Io {
-                            url: url.to_owned(),
-                            source,
-                        })?;
-                    let link =
-                        connect_over(stream, Some(address), &endpoint, options.max_message).await?;
-                    return Ok(link.over_tcp());
-                }
-                Err(e) => last = e,
-            }
-        }
-        Err(ConnectError::Io {
-            url: url.to_owned(),
-            source: last,
-        })
+        let (stream, address) = dial(endpoint, options.insecure).await?;
+        let link = connect_over(stream, Some(address), endpoint, options.max_message).await?;
+        Ok(link.over_tcp())
     };
-    match timeout_at(options.deadline, work).await {
+    in_time(endpoint, options.deadline, work).await
+}
+
+/// A connection to the first address of the host that takes one.
+pub(crate) async fn dial(
+    endpoint: &Endpoint,
+    insecure: bool,
+) -> Result<(TcpStream, SocketAddr), ConnectError> {
+    let failed = |source| ConnectError::Io {
+        url: endpoint.url().to_owned(),
+        source,
+    };
+    let mut last = io::Error::from(io::ErrorKind::NotFound);
+    for address in endpoint.resolve(insecure).await? {
+        match TcpStream::connect(address).await {
+            Ok(stream) => {
+                stream.set_nodelay(true).map_err(failed)?;
+                return Ok((stream, address));
+            }
+            Err(e) => last = e,
+        }
+    }
+    Err(failed(last))
+}
+
+/// What `work` yields, if it does by the deadline.
+pub(crate) async fn in_time<T>(
+    endpoint: &Endpoint,
+    deadline: Instant,
+    work: impl Future<Output = Result<T, ConnectError>>,
+) -> Result<T, ConnectError> {
+    match timeout_at(deadline, work).await {
         Ok(done) => done,
         Err(_) => Err(ConnectError::Timeout {
-            url: url.to_owned(),
+            url: endpoint.url().to_owned(),
         }),
     }
 }
@@ -213,6 +257,12 @@ pub enum AcceptError {
     /// The client went away before its request was whole.
     #[error("the client went away during the handshake")]
     Gone,
+    /// The client did not agree to TLS: it does not trust the certificate, for example.
+    #[error("no TLS with the client: {0}")]
+    NoTls(String),
+    /// Plain HTTP came to a TLS port.
+    #[error("the client spoke plain HTTP to a wss:// port; it should use wss://, not ws://")]
+    Plain,
     /// A TLS handshake came to a plain port.
     #[error("the client spoke TLS to a ws:// port; it should use ws://, not wss://")]
     Tls,
@@ -251,9 +301,29 @@ pub async fn accept_over<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     local: Option<SocketAddr>,
     options: &AcceptOptions,
 ) -> Result<WebSocketLink<S>, AcceptError> {
+    let place = Place { local, tls: false };
+    accept_at(stream, peer, place, options).await
+}
+
+/// Where a request arrived, for the rule on Origin.
+#[derive(Clone, Copy)]
+pub(crate) struct Place {
+    /// The address that the client reached, where it reached one.
+    pub(crate) local: Option<SocketAddr>,
+    /// The stream is TLS, and this server ends it.
+    pub(crate) tls: bool,
+}
+
+/// The server's half, with or without TLS beneath.
+pub(crate) async fn accept_at<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Option<SocketAddr>,
+    place: Place,
+    options: &AcceptOptions,
+) -> Result<WebSocketLink<S>, AcceptError> {
     let mut stream = Metered::new(stream, usize::MAX);
     let work = async {
-        match upgrade(&mut stream, local, &options.origins).await {
+        match upgrade(&mut stream, place, &options.origins).await {
             Ok(tail) => Ok(tail),
             Err((error, None)) => Err(error),
             Err((error, Some(answer))) => {
@@ -277,7 +347,7 @@ type Refusal = (AcceptError, Option<String>);
 /// Reads the request and answers it with 101. Returns what came behind the request.
 async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     stream: &mut S,
-    local: Option<SocketAddr>,
+    place: Place,
     origins: &[String],
 ) -> Result<Vec<u8>, Refusal> {
     let mut head = Vec::new();
@@ -303,7 +373,7 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         };
         not_websocket(status, &e.to_string())
     })?;
-    if let Some(origin) = foreign_origin(request.headers(), local, origins) {
+    if let Some(origin) = foreign_origin(request.headers(), place, origins) {
         let body = format!(
             "Pages of {origin} may not connect to this server. Its operator allows them with .allow_origin(\"{origin}\")."
         );
@@ -379,7 +449,7 @@ fn not_websocket(status: &str, why: &str) -> Refusal {
     )
 }
 
-fn answer(status: &str, body: &str) -> String {
+pub(crate) fn answer(status: &str, body: &str) -> String {
     format!(
         "HTTP/1.1 {status}\r\nConnection: close\r\nContent-Type: text/plain; charset=utf-8\r\n\
          X-Content-Type-Options: nosniff\r\nContent-Length: {}\r\n\r\n{body}\n",
@@ -388,7 +458,7 @@ fn answer(status: &str, body: &str) -> String {
 }
 
 /// Sends an HTTP answer and lets the client read it: a connection closed with unread bytes would be reset.
-async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &str) {
+pub(crate) async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(stream: &mut S, answer: &str) {
     let send = async {
         stream.write_all(answer.as_bytes()).await?;
         stream.shutdown().await?;
@@ -410,12 +480,9 @@ fn offers_helve(headers: &HeaderMap) -> bool {
 ///
 /// No Origin: not a browser, which proves itself in HELLO. Else it must be allowed, or be of the server's own host as
 /// `Host` names it. On a loopback address `Host` must be a loopback name too: a hostile page whose own name suddenly
-/// leads to 127.0.0.1 has an Origin that equals `Host` (DNS rebinding).
-fn foreign_origin(
-    headers: &HeaderMap,
-    local: Option<SocketAddr>,
-    allowed: &[String],
-) -> Option<String> {
+/// leads to 127.0.0.1 has an Origin that equals `Host` (DNS rebinding). Where this server ends TLS, only pages that came
+/// over TLS are its own; where it does not, a proxy before it may.
+fn foreign_origin(headers: &HeaderMap, place: Place, allowed: &[String]) -> Option<String> {
     let host = headers
         .get(header::HOST)
         .and_then(|h| h.to_str().ok())
@@ -425,7 +492,7 @@ fn foreign_origin(
         let listed = allowed
             .iter()
             .any(|a| a == "*" || a.trim_end_matches('/').eq_ignore_ascii_case(&origin));
-        (!listed && !same_host(&origin, host, local)).then(|| {
+        (!listed && !same_host(&origin, host, place)).then(|| {
             let mut shown: String = origin
                 .chars()
                 .filter(|c| !c.is_control() && *c != '"')
@@ -436,9 +503,9 @@ fn foreign_origin(
     })
 }
 
-fn same_host(origin: &str, host: &str, local: Option<SocketAddr>) -> bool {
+fn same_host(origin: &str, host: &str, place: Place) -> bool {
     let (authority, port) = match origin.split_once("://") {
-        Some(("http", authority)) => (authority, 80),
+        Some(("http", authority)) if !place.tls => (authority, 80),
         Some(("https", authority)) => (authority, 443),
         _ => return false,
     };
@@ -451,7 +518,7 @@ fn same_host(origin: &str, host: &str, local: Option<SocketAddr>) -> bool {
     if theirs != ours {
         return false;
     }
-    !local.is_some_and(|l| is_loopback(l.ip())) || names_loopback(&ours.0)
+    !place.local.is_some_and(|l| is_loopback(l.ip())) || names_loopback(&ours.0)
 }
 
 /// Host in lower case without brackets, and port.

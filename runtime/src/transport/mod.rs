@@ -8,6 +8,8 @@ pub mod handshake;
 pub mod memory;
 pub mod meter;
 mod readiness;
+#[cfg(feature = "tls")]
+pub(crate) mod tls;
 pub mod websocket;
 
 use std::io;

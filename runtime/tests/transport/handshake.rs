@@ -233,7 +233,9 @@ fn a_wrong_address_says_what_to_write() {
         ("ws://[::1]:99999", "port is not a number"),
         ("ws://user:secret@h:1", ".token("),
         ("ws://a b", "not an address to use"),
-        ("wss://h", "asks for TLS"),
+        ("https://h:1", "write `wss://h:1`"),
+        ("wss://", "not an address to use"),
+        ("wss://user:secret@h:1", ".token("),
     ] {
         let text = Endpoint::parse(url).unwrap_err().to_string();
         assert!(text.contains(hint), "{url}: {text}");
@@ -243,9 +245,16 @@ fn a_wrong_address_says_what_to_write() {
         "WS://h:1",
         "ws://[::1]:7000/a?b",
         "ws://127.0.0.1:0",
+        "wss://h",
+        "WSS://h:1/p",
     ] {
-        Endpoint::parse(url).unwrap();
+        let endpoint = Endpoint::parse(url).unwrap();
+        assert_eq!(endpoint.is_tls(), url.to_lowercase().starts_with("wss"));
     }
+    assert_eq!(
+        Endpoint::parse("wss://localhost:0").unwrap().with_port(7),
+        "wss://localhost:7"
+    );
     assert_eq!(
         Endpoint::parse("ws://[::1]:0").unwrap().with_port(7),
         "ws://[::1]:7"
@@ -261,7 +270,7 @@ fn messages_show_no_secret_of_a_url() {
     for url in [
         "ws://user:s3cret@h:1",
         "wss://s3cret@h/p",
-        "wss://h/p?token=s3cret",
+        "https://h/p?token=s3cret",
         "h?s3cret",
         "s3cret@h",
     ] {
@@ -277,6 +286,7 @@ fn messages_show_no_secret_of_a_url() {
     );
 }
 
+// S1.20
 #[tokio::test]
 async fn off_loopback_needs_insecure_on_both_sides() {
     bounded(async {
@@ -297,7 +307,19 @@ async fn off_loopback_needs_insecure_on_both_sides() {
                 "{url}"
             );
             endpoint.resolve(true).await.unwrap();
+            // With TLS it is safe anywhere.
+            let secure = url.replace("ws://", "wss://");
+            let endpoint = Endpoint::parse(&secure).unwrap();
+            endpoint.resolve(false).await.unwrap();
         }
+        // A function for plain links does not turn one that should be encrypted into a plain one.
+        let end = connect("wss://127.0.0.1:1", &connect_options())
+            .await
+            .unwrap_err();
+        assert!(
+            matches!(end, ConnectError::Address(AddressError::Tls { .. })),
+            "{end}"
+        );
         let end = connect("ws://192.0.2.1:7000", &connect_options())
             .await
             .unwrap_err();

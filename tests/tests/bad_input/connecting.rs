@@ -35,7 +35,12 @@ async fn a_wrong_url_is_refused_with_the_right_one() {
             &["not http", "`ws://localhost:7000/x`"],
         ),
         ("tcp://localhost:7000", &["`tcp`", "`ws://localhost:7000`"]),
-        ("wss://localhost:7000", &["TLS", "ws:// on loopback"]),
+        (
+            "https://localhost:7000",
+            &["not https", "`wss://localhost:7000`"],
+        ),
+        ("wss://", &["names no host"]),
+        ("wss://localhost:99999", &["port", "65535"]),
         ("ws://", &["names no host"]),
         ("ws://:7000", &["names no host"]),
         ("ws://localhost:seven", &["is not an address"]),
@@ -44,7 +49,10 @@ async fn a_wrong_url_is_refused_with_the_right_one() {
             "ws://me:hunter2@localhost:7000",
             &[".token(", "***@localhost"],
         ),
-        ("ws://192.0.2.1:7000", &["not on loopback", ".insecure()"]),
+        (
+            "ws://192.0.2.1:7000",
+            &["not on loopback", "wss://", ".insecure()"],
+        ),
         (
             "ws://no-such-host.invalid:7000",
             &["no-such-host.invalid", "no address"],

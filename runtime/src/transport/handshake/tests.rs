@@ -7,7 +7,40 @@ fn refused(origin: &str, host: &str, local: &str, allowed: &[&str]) -> bool {
     headers.insert(header::HOST, host.parse().unwrap());
     headers.insert(header::ORIGIN, origin.parse().unwrap());
     let allowed: Vec<String> = allowed.iter().map(|a| (*a).to_owned()).collect();
-    foreign_origin(&headers, Some(local.parse().unwrap()), &allowed).is_some()
+    foreign_origin(&headers, place(local, false), &allowed).is_some()
+}
+
+/// A link that is no socket.
+const NOWHERE: Place = Place {
+    local: None,
+    tls: false,
+};
+
+fn place(local: &str, tls: bool) -> Place {
+    Place {
+        local: Some(local.parse().unwrap()),
+        tls,
+    }
+}
+
+// S1.19
+#[test]
+fn where_the_server_ends_tls_only_a_page_that_came_over_tls_is_its_own() {
+    for (origin, host, own) in [
+        ("https://app.example.com", "app.example.com", true),
+        ("https://app.example.com", "app.example.com:443", true),
+        ("https://app.example.com:8443", "app.example.com:8443", true),
+        ("https://app.example.com", "app.example.com:8443", false),
+        ("http://app.example.com", "app.example.com", false),
+        ("http://app.example.com:8443", "app.example.com:8443", false),
+        ("null", "app.example.com", false),
+    ] {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::HOST, host.parse().unwrap());
+        headers.insert(header::ORIGIN, origin.parse().unwrap());
+        let foreign = foreign_origin(&headers, place("192.0.2.1:8443", true), &[]);
+        assert_eq!(foreign.is_none(), own, "{origin} at {host}");
+    }
 }
 
 #[test]
@@ -90,13 +123,13 @@ fn every_origin_of_a_request_must_be_allowed() {
         header::ORIGIN,
         HeaderValue::from_static("http://localhost:1"),
     );
-    assert_eq!(foreign_origin(&headers, None, &[]), None);
+    assert_eq!(foreign_origin(&headers, NOWHERE, &[]), None);
     headers.append(
         header::ORIGIN,
         HeaderValue::from_static("http://evil.example"),
     );
     assert_eq!(
-        foreign_origin(&headers, None, &[]),
+        foreign_origin(&headers, NOWHERE, &[]),
         Some("http://evil.example".to_owned())
     );
 }
