@@ -48,6 +48,14 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
+    /// The value at `at` in `source` and its length, where it can share that memory instead of copying it.
+    #[doc(hidden)]
+    #[inline]
+    fn __share(source: &bytes::Bytes, at: usize) -> Option<(Self, usize)> {
+        let _ = (source, at);
+        None
+    }
+
     /// Makes every handle inside a lent one that dies with `lease`: how a local call lends what a remote one would.
     #[doc(hidden)]
     fn __lend(&mut self, lease: &Lease) {
@@ -116,7 +124,26 @@ leaves! {
     bool => Bool, short; u8 => U8, short; u16 => U16, short; u32 => U32, short; u64 => U64, short;
     usize => U64, short; i8 => I8, short; i16 => I16, short; i32 => I32, short; i64 => I64, short;
     isize => I64, short; f32 => F32, short; f64 => F64, short; String => Str, short; () => Unit, short;
-    Box<str> => Str; char => Char; bytes::Bytes => Bytes; uuid::Uuid => Uuid; Duration => Duration;
+    Box<str> => Str; char => Char; uuid::Uuid => Uuid; Duration => Duration;
+}
+
+impl Wire for bytes::Bytes {
+    const PLAIN: bool = true;
+    fn describe() -> TypeDesc {
+        TypeDesc::Bytes
+    }
+    /// Long ones, and only where they make up a good part of what they would keep alive.
+    fn __share(source: &bytes::Bytes, at: usize) -> Option<(Self, usize)> {
+        let rest = source.get(at..)?;
+        let (head, len): (usize, usize) = match *rest {
+            [0xc5, a, b, ..] => (3, usize::from(u16::from_be_bytes([a, b]))),
+            [0xc6, a, b, c, d, ..] => (5, u32::from_be_bytes([a, b, c, d]) as usize),
+            _ => return None,
+        };
+        let bytes = rest.get(head..head.checked_add(len)?)?;
+        let worth = len >= 1024 && len >= source.len() / 4;
+        worth.then(|| (source.slice_ref(bytes), head + len))
+    }
 }
 
 impl<T: Send + 'static> Wire for PhantomData<T> {

@@ -13,7 +13,7 @@ use crate::limits::{
 pub use crate::parsed::Parsed;
 use crate::read::{NIL, Reader, span};
 use crate::scan::{Bad, Budget, scan_elements, scan_node, scan_value};
-pub use crate::seal::{BatchWriter, Sealed, ack_only, resend};
+pub use crate::seal::{BatchWriter, Sealed, ack_only, resend, seal_alone};
 
 /// What the reader of messages holds a peer to.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -55,6 +55,19 @@ impl Blob {
         Blob::slice_any(message, range)
     }
 
+    /// The memory behind it, unless it is held in place.
+    pub fn shared(&self) -> Option<&Bytes> {
+        match &self.0 {
+            Repr::Inline { .. } => None,
+            Repr::Heap(bytes) => Some(bytes),
+        }
+    }
+
+    /// The same bytes, copied where they are short.
+    pub fn to_bytes(&self) -> Bytes {
+        Body::from(self).to_bytes()
+    }
+
     #[inline(never)]
     fn slice_any(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
         let Some(part) = message.get(range) else {
@@ -65,6 +78,77 @@ impl Blob {
         } else {
             Blob::copy(part)
         }
+    }
+}
+
+impl From<Bytes> for Blob {
+    fn from(bytes: Bytes) -> Blob {
+        if bytes.len() <= INLINE {
+            Blob::copy(&bytes)
+        } else {
+            Blob(Repr::Heap(bytes))
+        }
+    }
+}
+
+impl From<Body<'_>> for Blob {
+    fn from(body: Body<'_>) -> Blob {
+        match body.shared {
+            Some(bytes) => Blob::from(bytes.clone()),
+            None => Blob::copy(body.bytes),
+        }
+    }
+}
+
+/// Bytes to be sent: borrowed, and where they are long preferably shared, so that nobody need copy them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Body<'a> {
+    bytes: &'a [u8],
+    shared: Option<&'a Bytes>,
+}
+
+impl Body<'_> {
+    /// The same bytes, to keep: copied only where they were not shared.
+    pub fn to_bytes(&self) -> Bytes {
+        match self.shared {
+            Some(bytes) => bytes.clone(),
+            None => Bytes::copy_from_slice(self.bytes),
+        }
+    }
+}
+
+impl<'a> From<&'a [u8]> for Body<'a> {
+    fn from(bytes: &'a [u8]) -> Body<'a> {
+        Body {
+            bytes,
+            shared: None,
+        }
+    }
+}
+
+impl<'a> From<&'a Bytes> for Body<'a> {
+    fn from(bytes: &'a Bytes) -> Body<'a> {
+        Body {
+            bytes,
+            shared: Some(bytes),
+        }
+    }
+}
+
+impl<'a> From<&'a Blob> for Body<'a> {
+    fn from(blob: &'a Blob) -> Body<'a> {
+        match &blob.0 {
+            Repr::Heap(bytes) => bytes.into(),
+            Repr::Inline { .. } => Body::from(&**blob),
+        }
+    }
+}
+
+impl std::ops::Deref for Body<'_> {
+    type Target = [u8];
+    #[inline]
+    fn deref(&self) -> &[u8] {
+        self.bytes
     }
 }
 

@@ -116,6 +116,31 @@ impl BatchWriter {
     }
 }
 
+/// A batch of the one frame that `write` appends, about `room` bytes long: one allocation, and nothing is moved.
+pub fn seal_alone(
+    first_seq: u64,
+    ack: u64,
+    ask: bool,
+    room: usize,
+    write: impl FnOnce(&mut Vec<u8>),
+) -> Sealed {
+    let mut buf = Vec::with_capacity(HEAD_ROOM + room + 1);
+    put_uint(&mut buf, first_seq);
+    put_uint(&mut buf, ack);
+    let start = buf.len();
+    write(&mut buf);
+    let end = buf.len();
+    if ask {
+        put_nil(&mut buf);
+    }
+    let message = Bytes::from(buf);
+    Sealed {
+        frames: message.slice(start..end),
+        message,
+        count: 1,
+    }
+}
+
 /// Puts the header right in front of the frames. Returns where it begins.
 fn put_head(buf: &mut [u8], first_seq: u64, ack: u64) -> usize {
     let ack_at = put_uint_before(buf, HEAD_ROOM, ack);

@@ -144,7 +144,7 @@ fn a_call_that_was_dropped_lets_the_next_go_at_once() {
     let mut args = vec![0x91, 0xc5, 0xff, 0xfc];
     args.resize(65_536, 0);
     let out = Outgoing {
-        args: &args,
+        args: args[..].into(),
         ..Pair::out(root, &[], 0)
     };
     let large = pair.session(A).call(&out, None).unwrap();
@@ -409,19 +409,21 @@ fn data_that_is_too_long_is_left_out_of_an_error() {
 }
 
 #[test]
-fn payloads_above_one_frame_are_refused_where_they_arise() {
-    // R18.8, R18.1
-    let mut pair = Pair::new();
+fn payloads_above_the_frame_limit_are_refused_where_they_arise() {
+    // R18.8
+    let mut pair = Pair::with(&Setup {
+        limits: helve_protocol::Limits::default().with_frame(70_000),
+        ..Setup::default()
+    });
     let root = pair.root(A);
-    let long = vec![0; 65_537];
+    let long = vec![0; 70_001];
     let out = Outgoing {
-        args: &long,
+        args: long[..].into(),
         ..Pair::out(root, &[], 0)
     };
-    assert_eq!(
-        pair.session(A).call(&out, None).unwrap_err().code,
-        Code::Exhausted
-    );
+    let fault = pair.session(A).call(&out, None).unwrap_err();
+    assert_eq!(fault.code, Code::Exhausted);
+    assert!(fault.message.contains("70001"), "{}", fault.message);
     let call = pair.call(A, root, &[]);
     pair.run();
     let running = pair.started(B);

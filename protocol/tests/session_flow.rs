@@ -214,7 +214,7 @@ fn what_is_ready_goes_in_one_message_which_is_sealed_at_32_kib() {
     let args = payload(1000);
     for _ in 0..80 {
         let out = Outgoing {
-            args: &args,
+            args: args[..].into(),
             ..Pair::out(root, &[], 0)
         };
         let key = pair.session(A).call(&out, None).unwrap();
@@ -270,7 +270,7 @@ fn while_the_buffer_is_full_calls_wait_and_acks_still_go() {
     let root = pair.root(A);
     let large = payload(60_000);
     let out = Outgoing {
-        args: &large,
+        args: large[..].into(),
         ..Pair::out(root, &[], 0)
     };
     let first = pair.session(A).call(&out, None).unwrap();

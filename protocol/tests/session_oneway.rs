@@ -62,7 +62,7 @@ fn queued_is_when_it_is_numbered() {
     let mut args = vec![0x91, 0xc5, 0xff, 0xfc];
     args.resize(65_536, 0);
     let out = Outgoing {
-        args: &args,
+        args: args[..].into(),
         ..Pair::out(root, &[], 0)
     };
     let mut first = pair.session(A).tell(&out).unwrap();
@@ -210,7 +210,7 @@ fn one_way_calls_past_the_local_bound_are_not_sent() {
     let mut args = vec![0x91, 0xc5, 0xff, 0xfc];
     args.resize(65_536, 0);
     let out = Outgoing {
-        args: &args,
+        args: args[..].into(),
         ..Pair::out(root, &[], 0)
     };
     for _ in 0..2 {
@@ -240,7 +240,7 @@ fn the_end_of_the_session_tells_what_became_of_one_way_calls() {
     let mut args = vec![0x91, 0xc5, 0xff, 0xfc];
     args.resize(65_536, 0);
     let out = Outgoing {
-        args: &args,
+        args: args[..].into(),
         ..Pair::out(root, &[], 0)
     };
     let mut sent = pair.session(A).tell(&out).unwrap();

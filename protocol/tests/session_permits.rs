@@ -5,7 +5,7 @@ mod harness;
 use harness::*;
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::frame::{CallKind, write_credit};
-use helve_protocol::session::{CallKey, Cap, Outgoing, Received};
+use helve_protocol::session::{CallKey, Cap, ImportKey, Outgoing, Received};
 use helve_protocol::{Code, Limits};
 
 fn with(limits: Limits) -> Pair {
@@ -25,6 +25,13 @@ fn payload(len: usize) -> Vec<u8> {
     args.extend(((len - 4) as u16).to_be_bytes());
     args.resize(len, 0);
     args
+}
+
+fn sized(root: ImportKey, args: &[u8]) -> Outgoing<'_, TestObject> {
+    Outgoing {
+        args: args.into(),
+        ..Pair::out(root, &[], 0)
+    }
 }
 
 #[test]
@@ -104,13 +111,9 @@ fn bytes_are_charged_and_one_call_of_any_size_may_always_go() {
     let mut pair = with(limits);
     let root = pair.root(A);
     let large = payload(65_536);
-    let out = |args| Outgoing {
-        args,
-        ..Pair::out(root, &[], 0)
-    };
     // Charged 65,600, which is above the grant, but nothing else is charged.
-    let first = pair.session(A).call(&out(&large), None).unwrap();
-    let second = pair.session(A).call(&out(&[0x90]), None).unwrap();
+    let first = pair.session(A).call(&sized(root, &large), None).unwrap();
+    let second = pair.session(A).call(&sized(root, &[0x90]), None).unwrap();
     assert_eq!((waits(first), waits(second)), (false, true));
     for key in [first, second] {
         pair.end(A).calls.push((key, key));
@@ -135,7 +138,7 @@ fn deeper_calls_have_an_eighth_of_the_bytes() {
     let args = payload(4096 - 64);
     let mut call = |depth| {
         let out = Outgoing {
-            args: &args,
+            args: args[..].into(),
             ..Pair::out(root, &[], depth)
         };
         let key = pair.session(A).call(&out, None).unwrap();
@@ -215,12 +218,8 @@ fn credit_is_not_forgotten_when_other_frames_go_first() {
     let mut pair = with(limits);
     let (root, theirs) = (pair.root(A), pair.root(B));
     let large = payload(65_536);
-    let out = |args| Outgoing {
-        args,
-        ..Pair::out(root, &[], 0)
-    };
-    let first = pair.session(A).tell(&out(&large)).unwrap();
-    let second = pair.session(A).tell(&out(&large)).unwrap();
+    let first = pair.session(A).tell(&sized(root, &large)).unwrap();
+    let second = pair.session(A).tell(&sized(root, &large)).unwrap();
     pair.end(A).receipts.extend([first, second]);
     pair.run();
     // The method ends, and the same message that says nothing of it carries something else.

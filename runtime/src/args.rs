@@ -73,6 +73,13 @@ impl Args {
             self.at.set(self.at.get() + len);
             return Ok(value);
         }
+        if let (left @ 1.., Some(source)) = (self.left.get(), self.bytes.shared())
+            && let Some((value, len)) = M::T::__share(source, self.at.get())
+        {
+            self.left.set(left - 1);
+            self.at.set(self.at.get() + len);
+            return Ok(value);
+        }
         self.next()
     }
 

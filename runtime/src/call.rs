@@ -11,6 +11,7 @@ use futures::FutureExt;
 use helve_handles::lease::Lease;
 use helve_handles::wire::Wire;
 use helve_protocol::blob::Blob;
+use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::session::{Answer, CallKey, Outgoing, ReceiptKey};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, Sleep};
@@ -32,11 +33,14 @@ pub(crate) struct Unsent {
 }
 
 impl Unsent {
-    pub(crate) fn new(args: &[u8], caps: Option<Box<OutCaps>>) -> Unsent {
-        Unsent {
-            args: Blob::copy(args),
-            caps,
-        }
+    /// Empties `args`; a long one is taken over instead of copied.
+    pub(crate) fn new(args: &mut Vec<u8>, caps: Option<Box<OutCaps>>) -> Unsent {
+        let args = if args.len() > PAYLOAD_MAX {
+            Blob::from(std::mem::take(args))
+        } else {
+            Blob::copy(args)
+        };
+        Unsent { args, caps }
     }
 
     #[inline]
@@ -50,7 +54,7 @@ impl Unsent {
         Outgoing {
             to: remote.key,
             method,
-            args: &self.args,
+            args: (&self.args).into(),
             caps: self
                 .caps
                 .as_ref()
@@ -430,7 +434,10 @@ fn decode<T: Wire, E: CallFailure>(conn: &Arc<Conn>, answer: Answer<ObjectRef>) 
     match answer {
         Ok((bytes, caps)) if caps.is_empty() => match T::__take(&bytes) {
             Some((value, len)) if len == bytes.len() => Ok(value),
-            _ => Ok(crate::codec::decode(&bytes)?),
+            _ => match bytes.shared().and_then(|source| T::__share(source, 0)) {
+                Some((value, len)) if len == bytes.len() => Ok(value),
+                _ => Ok(crate::codec::decode(&bytes)?),
+            },
         },
         Ok((bytes, caps)) => Ok(caps::decode(&bytes, &mut InCaps::new(conn, caps, None))?),
         Err(fault) if fault.code == helve_protocol::Code::App => Err(E::join(&fault.data)),
@@ -529,7 +536,7 @@ impl Receipt {
         match &mut self.0 {
             Track::Remote { remote, .. } => {
                 let flush = helve_handles::id::method_id("helve.Object", "flush");
-                let unsent = Unsent::new(&[0x90], None);
+                let unsent = Unsent::new(&mut vec![0x90], None);
                 Call::<(), RpcError>::remote(remote.clone(), None, flush, unsent).await
             }
             Track::Local(call) => {

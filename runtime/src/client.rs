@@ -29,7 +29,6 @@ use crate::transport::{endpoint::AddressError, tls};
 /// S1: the whole handshake, name look-up and TCP included.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Until transfers are built (R18), no payload is longer than one frame.
-pub(crate) const FRAME: u64 = Limits::FRAME_MIN;
 const AGENT: &str = concat!("helve/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no connection.
@@ -105,7 +104,7 @@ pub fn connect<H: Remote>(url: impl Into<String>) -> Connect<H> {
     Connect {
         to: To::Url(url.into()),
         auth: None,
-        limits: Limits::default().with_frame(FRAME),
+        limits: Limits::default(),
         insecure: false,
         #[cfg(feature = "tls")]
         trust: crate::tls::Trust::default(),
@@ -154,9 +153,9 @@ impl<H: Remote> Connect<H> {
         self
     }
 
-    /// What the server may do to this side. A `frame` above 65,536 has no effect before transfers are built.
+    /// What the server may do to this side.
     pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits.with_frame(FRAME);
+        self.limits = limits.normalized();
         self
     }
 
@@ -333,6 +332,7 @@ impl Connection {
             opened: sizes.opened,
             calls: sizes.calls + sizes.waiting,
             incoming: sizes.incoming,
+            transfers: sizes.transfers,
             ..self.0.counters.read()
         }
     }

@@ -228,11 +228,13 @@ impl Conn {
             close: code,
             reason: reason.into(),
         };
-        self.with_task(|session| {
+        let spent = self.with_task(|session| {
             session.end(cause);
             // All that it asks for is to stop what runs.
             while session.poll_event().is_some() {}
+            session.take_spent()
         });
+        crate::spent::free(spent);
         let running =
             std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
         for running in running.into_values().filter(|running| !running.detached) {

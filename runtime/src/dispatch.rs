@@ -9,6 +9,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use helve_handles::lease::Lease;
@@ -27,6 +28,7 @@ use crate::connection::Conn;
 use crate::context::Cx;
 use crate::error::{CallFailure, RpcError};
 use crate::node::ObjectRef;
+use crate::spent;
 
 /// The largest future whose memory is kept.
 const KEEP_MAX: usize = 4 << 10;
@@ -42,10 +44,12 @@ pub struct Incoming {
 pub(crate) struct Replies {
     pub(crate) frames: Vec<u8>,
     pub(crate) done: Vec<(IncomingId, u32)>,
+    /// Long arguments, to be freed when the replies are out: it may take milliseconds.
+    pub(crate) spent: Vec<Bytes>,
 }
 
 /// A value that does not go among the replies of a turn.
-type Apart = (Vec<u8>, Option<Box<OutCaps>>);
+type Apart = (Bytes, Option<Box<OutCaps>>);
 
 /// Whose batch it is, and what it was answered so far.
 type Turn = (*const Conn, Box<Replies>);
@@ -165,6 +169,7 @@ impl Incoming {
             kind: invocation.kind,
             lease,
         };
+        let long = spent::is_long(invocation.args.len()).then(|| invocation.args.to_bytes());
         let mut place = Place::<F>::kept();
         place.set(Some(make(cx.clone(), Args::new(invocation.args, caps))));
         let mut cx = Some(cx);
@@ -175,8 +180,18 @@ impl Incoming {
                 place.set(None);
                 Place::keep(place);
                 answering.answer::<M, E>(result, plain);
+                long.into_iter().for_each(keep_until_flushed);
             }
-            Poll::Pending => spawn::<M, E, F>(answering, cx, *place, deadline, detached),
+            Poll::Pending => {
+                let call = Waits {
+                    answering,
+                    cx,
+                    deadline,
+                    detached,
+                    long,
+                };
+                spawn::<M, E, F>(call, *place);
+            }
         }
     }
 }
@@ -219,15 +234,36 @@ fn poll_caught<T, E: CallFailure>(
     polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())))
 }
 
-fn spawn<M: Typed, E: CallFailure, F>(
+/// Long arguments of a call that is done: freed once this turn's replies are out.
+fn keep_until_flushed(long: Bytes) {
+    let mut turn = TURN.take();
+    match &mut turn {
+        Some((_, replies)) => replies.spent.push(long),
+        None => spent::free(vec![long]),
+    }
+    TURN.with(|here| here.set(turn));
+}
+
+/// A call whose method waits.
+struct Waits {
     answering: Answering,
-    mut cx: Option<Cx>,
-    mut future: Place<F>,
+    cx: Option<Cx>,
     deadline: Option<Instant>,
     detached: bool,
-) where
+    long: Option<Bytes>,
+}
+
+fn spawn<M: Typed, E: CallFailure, F>(call: Waits, mut future: Place<F>)
+where
     F: Future<Output = Result<M::T, E>> + Send + 'static,
 {
+    let Waits {
+        answering,
+        mut cx,
+        deadline,
+        detached,
+        long,
+    } = call;
     let (handle, registration) = AbortHandle::new_pair();
     let (conn, id) = (answering.conn.clone(), answering.id);
     conn.add_running(id, handle, detached);
@@ -247,6 +283,9 @@ fn spawn<M: Typed, E: CallFailure, F>(
         };
         answering.conn.remove_running(id);
         answering.answer::<M, E>(result, false);
+        if let Some(long) = long {
+            spent::free(vec![long]);
+        }
     };
     tokio::spawn(
         AssertUnwindSafe(task.boxed())
@@ -292,6 +331,9 @@ impl Answering {
             if let Some(rest) = rest {
                 match rest {
                     Ok(None) => {}
+                    Ok(Some((bytes, caps))) if bytes.len() > PAYLOAD_MAX => {
+                        self.send_long(&bytes, caps.as_deref());
+                    }
                     Ok(Some((bytes, caps))) => self.send_value(&bytes, caps.as_deref()),
                     Err(error) => self.fail::<RpcError>(error),
                 }
@@ -300,6 +342,9 @@ impl Answering {
         }
         let mut caps = None;
         with_scratch(|bytes| match self.encode::<M>(&value, bytes, &mut caps) {
+            Ok(()) if bytes.len() > PAYLOAD_MAX => {
+                self.send_long(&Bytes::from(std::mem::take(bytes)), caps.as_deref());
+            }
             Ok(()) => self.send_value(bytes, caps.as_deref()),
             Err(error) => self.fail::<RpcError>(error),
         });
@@ -325,9 +370,10 @@ impl Answering {
         let mut caps = None;
         let result = self.encode::<M>(value, &mut replies.frames, &mut caps);
         if result.is_err() || caps.is_some() || replies.frames.len() - head > PAYLOAD_MAX {
-            let bytes = replies.frames.get(head..).unwrap_or_default().to_vec();
-            replies.frames.truncate(start);
-            return result.map(|()| Some((bytes, caps)));
+            // A long value keeps the buffer; what stood before it is short.
+            let before = replies.frames.get(..start).unwrap_or_default().to_vec();
+            let whole = Bytes::from(std::mem::replace(&mut replies.frames, before));
+            return result.map(|()| Some((whole.slice(head..), caps)));
         }
         replies.done.push((self.id, replies.frames.len() as u32));
         Ok(None)
@@ -352,6 +398,12 @@ impl Answering {
             }
             _ => self.send(Reply::Value(bytes, caps)),
         }
+    }
+
+    /// A value that goes in parts (R18).
+    fn send_long(&self, bytes: &Bytes, caps: Option<&OutCaps>) {
+        let caps = caps.map(|caps| &caps.caps[..]).unwrap_or_default();
+        self.send(Reply::Shared(bytes, caps));
     }
 
     fn send(&self, reply: Reply<'_, ObjectRef>) {

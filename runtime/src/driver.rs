@@ -17,6 +17,7 @@ use crate::builtin;
 use crate::connection::{Conn, Sleep as Next};
 use crate::dispatch::{Incoming, Replies, answer_panic, collect};
 use crate::node::ObjectRef;
+use crate::spent;
 use crate::transport::{Close, Link, LinkEnd};
 
 /// Messages that are taken before what they caused is sent.
@@ -34,6 +35,8 @@ pub(crate) struct Driver<L> {
     link: L,
     events: VecDeque<Event<ObjectRef>>,
     replies: Option<Box<Replies>>,
+    /// Long buffers that are done with, to be freed after the next flush.
+    spent: Vec<Bytes>,
     /// The peer asked for an ack that must be flushed before its calls are polled (S4).
     ack_first: bool,
     /// Frames of the last message out; more than one says that callers come in crowds.
@@ -78,6 +81,7 @@ impl<L: Link> Driver<L> {
             link,
             events: VecDeque::new(),
             replies: None,
+            spent: Vec::new(),
             ack_first: false,
             last_out: 0,
             says: false,
@@ -161,6 +165,11 @@ impl<L: Link> Driver<L> {
             replies.done.clear();
             replies.frames.clear();
         }
+        if let Some(replies) = &mut self.replies
+            && !replies.spent.is_empty()
+        {
+            self.spent.append(&mut replies.spent);
+        }
     }
 
     /// Writes what there is, as far as the link takes it. `Pending`: the link is full.
@@ -171,10 +180,14 @@ impl<L: Link> Driver<L> {
             if self.link.poll_ready(task)?.is_pending() {
                 return Poll::Pending;
             }
+            let spent = &mut self.spent;
             let next = self.conn.with_task(|session| {
                 session.set_now(now);
                 let before = session.sent();
                 let message = session.poll_transmit()?;
+                if session.has_spent() {
+                    spent.append(&mut session.take_spent());
+                }
                 Some((message, session.sent() - before, session.wants_transmit()))
             });
             let Some((message, frames, rest)) = next else {
@@ -185,7 +198,11 @@ impl<L: Link> Driver<L> {
             self.conn.counters.sent(frames);
             self.link.start_send(message)?;
         }
-        self.link.poll_flush(task)
+        ready!(self.link.poll_flush(task))?;
+        if !self.spent.is_empty() {
+            spent::free(std::mem::take(&mut self.spent));
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Whether to let other tasks run first, so that their calls join this batch. It pays only where callers come in

@@ -56,6 +56,7 @@ mod handle;
 mod node;
 pub mod peer;
 mod server;
+mod spent;
 mod stats;
 #[cfg(feature = "tls")]
 pub mod tls;

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{FRAME, HANDSHAKE, random, say};
+use crate::client::{HANDSHAKE, random, say};
 use crate::connection::Conn;
 use crate::driver::Driver;
 use crate::error::RpcError;
@@ -158,7 +158,7 @@ impl Builder {
         self
     }
 
-    /// What a client may do to this server. A `frame` above 65,536 has no effect before transfers are built.
+    /// What a client may do to this server.
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = Some(limits);
         self
@@ -299,7 +299,7 @@ impl Rooted {
             node: Node::new(),
             root,
             authenticate: builder.authenticate,
-            limits: builder.limits.unwrap_or_default().with_frame(FRAME),
+            limits: builder.limits.unwrap_or_default().normalized(),
             origins: builder.origins,
             #[cfg(feature = "tls")]
             tls: builder.tls,

@@ -45,6 +45,8 @@ pub struct Stats {
     pub calls: usize,
     /// Calls of the peer that are open here.
     pub incoming: usize,
+    /// Payloads above 65,536 bytes that are under way, in both directions, and calls that wait for one.
+    pub transfers: usize,
 }
 
 /// Written by the connection task, read by whoever asks.

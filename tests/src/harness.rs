@@ -333,7 +333,7 @@ impl Harness {
 
 /// Everything open at one end of a session.
 fn open(stats: &Stats) -> usize {
-    stats.exports + stats.imports + stats.opened + stats.calls + stats.incoming
+    stats.exports + stats.imports + stats.opened + stats.calls + stats.incoming + stats.transfers
 }
 
 impl Drop for Harness {

@@ -6,7 +6,9 @@ use bytes::Bytes;
 use helve_handles::{Descriptor, Target};
 
 use super::calls::{Answer, Asker, CallKey, ReceiptKey, Waited, never_opened, not_sent};
+use super::caps::Received;
 use super::tables::Name;
+use super::transfer::{Of, Told};
 use super::{ImportKey, Object, Session};
 use crate::blob::Blob;
 use crate::fault::Fault;
@@ -72,7 +74,7 @@ impl<O: Object> Session<O> {
         let ReceiptKey::Sent(seq) = *key else {
             return Poll::Pending;
         };
-        if !accepted || self.poll_acked(seq, waker) {
+        if !accepted || self.poll_accepted(seq, waker) {
             return Poll::Ready(Ok(()));
         }
         match &self.ended {
@@ -81,6 +83,15 @@ impl<O: Object> Session<O> {
                 "the session ended before the peer acknowledged the call",
             ))),
             None => Poll::Pending,
+        }
+    }
+
+    /// R12.2: the peer's ack has passed the frame of a TELL, and its last PART.
+    fn poll_accepted(&mut self, seq: u64, waker: &Waker) -> bool {
+        match self.flow.transfers.told(seq, waker) {
+            Told::Whole => self.poll_acked(seq, waker),
+            Told::With(last) => self.poll_acked(last, waker),
+            Told::Open => false,
         }
     }
 
@@ -123,7 +134,12 @@ impl<O: Object> Session<O> {
             return;
         }
         call.asker = Asker::Nobody;
+        let arriving = call.arriving;
         self.cancel_sent(id);
+        if arriving {
+            self.calls.remove(id);
+            self.forget_value(id);
+        }
     }
 
     /// Gives up an OPEN of ours that has no answer (R21): one that was not numbered never goes, and the reference
@@ -151,6 +167,7 @@ impl<O: Object> Session<O> {
         }
         call.cancelled = true;
         self.post(|buf| frame::write_cancel(buf, id));
+        self.abort_transfer(|_, of| of == Of::Call(id));
         if mutant!("cancel_unpin") {
             self.unpin(id);
         }
@@ -185,8 +202,9 @@ impl<O: Object> Session<O> {
     /// Exactly one RET or ERR comes per id (R11).
     pub(super) fn answered(&mut self, id: u64) -> Result<bool, Violation> {
         match self.calls.get(id) {
-            Some(call) if call.answer.is_none() => {
+            Some(call) if call.answer.is_none() && !call.arriving => {
                 let (depth, charge, lends) = (call.depth, call.charge, call.lent.is_some());
+                self.abort_transfer(|_, of| of == Of::Call(id));
                 if lends {
                     self.unpin(id);
                 }
@@ -214,7 +232,9 @@ impl<O: Object> Session<O> {
             && let Some(call) = self.calls.get_mut(id)
             && let Asker::Task(waker) = &mut call.asker
             && call.answer.is_none()
+            && !call.arriving
             && call.lent.is_none()
+            && self.flow.transfers.len() == 0
         {
             if let Some(waker) = waker.take() {
                 self.wakes.push(waker);
@@ -227,59 +247,72 @@ impl<O: Object> Session<O> {
         if !self.answered(id)? {
             return Ok(());
         }
-        let Payload::Inline(span) = value else {
-            return Err(Violation {
-                rule: "R18.8",
-                what: "a payload above the `frame` limit",
-            });
-        };
         let Some(call) = self.calls.get_mut(id) else {
             return Ok(());
         };
-        match std::mem::replace(&mut call.asker, Asker::Nobody) {
-            Asker::Task(waker) => {
-                let caps = self.take_caps(caps, None)?;
-                self.wakes.extend(waker);
-                if let Some(call) = self.calls.get_mut(id) {
-                    call.answer = Some(Ok((Blob::slice(message, span.range()), caps)));
-                }
-            }
-            Asker::Nobody => {
-                self.calls.remove(id);
-                let caps = self.take_caps(caps, None)?;
-                self.discard(caps);
-            }
-            Asker::Open(key) => {
-                self.calls.remove(id);
-                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
-                self.settle_import(key, outcome)?;
-            }
-            Asker::Relay(incoming) => {
-                self.calls.remove(id);
-                let caps = self.take_caps(caps, None)?;
-                self.relay_ret(
-                    incoming,
-                    message.get(span.range()).unwrap_or_default(),
-                    caps,
-                );
-            }
-            Asker::RelayOpen(incoming, key) => {
-                self.calls.remove(id);
-                let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
-                self.settle_import(key, outcome)?;
+        if let Asker::Open(key) | Asker::RelayOpen(_, key) = call.asker {
+            let relayed = match call.asker {
+                Asker::RelayOpen(incoming, _) => Some(incoming),
+                _ => None,
+            };
+            let Payload::Inline(span) = value else {
+                return Err(NO_DESCRIPTOR);
+            };
+            self.calls.remove(id);
+            let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
+            self.settle_import(key, outcome)?;
+            if let Some(incoming) = relayed {
                 self.relay_opened(incoming, key);
+            }
+            return Ok(());
+        }
+        match value {
+            Payload::Inline(span) => {
+                let caps = self.take_caps(caps, None)?;
+                self.deliver_ret(id, Blob::slice(message, span.range()), caps);
+            }
+            Payload::Transfer(len) => {
+                call.arriving = true;
+                let unwanted = matches!(call.asker, Asker::Nobody);
+                let caps = self.take_caps(caps, None)?;
+                self.expect_value(id, *len, caps)?;
+                if unwanted {
+                    self.calls.remove(id);
+                    self.forget_value(id);
+                }
             }
         }
         Ok(())
     }
 
-    pub(super) fn on_err(&mut self, id: u64, fault: Fault) -> Result<(), Violation> {
-        if !self.answered(id)? {
-            return Ok(());
-        }
+    /// The result of a call of ours is there, whole.
+    pub(super) fn deliver_ret(&mut self, id: u64, value: Blob, caps: Vec<Received<O>>) {
         let Some(call) = self.calls.get_mut(id) else {
-            return Ok(());
+            return self.discard(caps);
         };
+        match std::mem::replace(&mut call.asker, Asker::Nobody) {
+            Asker::Task(waker) => {
+                call.arriving = false;
+                call.answer = Some(Ok((value, caps)));
+                self.wakes.extend(waker);
+            }
+            Asker::Relay(incoming) => {
+                self.calls.remove(id);
+                self.relay_ret(incoming, &value, caps);
+            }
+            Asker::Nobody | Asker::Open(_) | Asker::RelayOpen(..) => {
+                self.calls.remove(id);
+                self.discard(caps);
+            }
+        }
+    }
+
+    /// The host gave a result up on its way (R18.11).
+    pub(super) fn fail_arriving(&mut self, id: u64, fault: Fault) {
+        let Some(call) = self.calls.get_mut(id) else {
+            return;
+        };
+        call.arriving = false;
         match std::mem::replace(&mut call.asker, Asker::Nobody) {
             Asker::Task(waker) => {
                 call.answer = Some(Err(fault));
@@ -290,6 +323,13 @@ impl<O: Object> Session<O> {
                 self.fail_asker(asker, fault);
             }
         }
+    }
+
+    pub(super) fn on_err(&mut self, id: u64, fault: Fault) -> Result<(), Violation> {
+        if !self.answered(id)? {
+            return Ok(());
+        }
+        self.fail_arriving(id, fault);
         Ok(())
     }
 
@@ -309,16 +349,15 @@ impl<O: Object> Session<O> {
     }
 }
 
+const NO_DESCRIPTOR: Violation =
+    Violation::new("R5.2", "the result of an OPEN is not a descriptor");
+
 /// The value of an OPEN's RET: a descriptor of tag 0-2, and no caps (frame 4).
 fn open_outcome(value: &[u8], caps: &[Descriptor]) -> Result<Descriptor, Violation> {
-    let bad = Violation {
-        rule: "R5.2",
-        what: "the result of an OPEN is not a descriptor",
-    };
-    let raw = crate::read::whole_uint(value).ok_or(bad)?;
-    let outcome = Descriptor::from_raw(raw).ok_or(bad)?;
+    let raw = crate::read::whole_uint(value).ok_or(NO_DESCRIPTOR)?;
+    let outcome = Descriptor::from_raw(raw).ok_or(NO_DESCRIPTOR)?;
     if !caps.is_empty() || outcome.tag() == helve_handles::Tag::Lent {
-        return Err(bad);
+        return Err(NO_DESCRIPTOR);
     }
     Ok(outcome)
 }

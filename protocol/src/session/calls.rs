@@ -8,9 +8,10 @@ use super::caps::{Cap, Received};
 use super::incoming::{IncomingId, Place};
 use super::permits::{DEPTHS, charge};
 use super::tables::{Import, Name, Standing};
+use super::transfer::{Of, announce};
 use super::{ImportKey, Object, Session, Time};
 use crate::Code;
-use crate::blob::Blob;
+use crate::blob::{Blob, Body};
 use crate::fault::Fault;
 use crate::frame::{self, CallExtOut, CallKind};
 use crate::limits::PAYLOAD_MAX;
@@ -32,7 +33,7 @@ pub struct Outgoing<'a, O> {
     /// Hash of `interface-id/method-name`.
     pub method: u32,
     /// One encoded array.
-    pub args: &'a [u8],
+    pub args: Body<'a>,
     /// The references in `args`, by cap index.
     pub caps: &'a [Cap<O>],
     /// When we give up.
@@ -89,7 +90,10 @@ pub(super) struct OutCall<O> {
     pub cancelled: bool,
     pub depth: u8,
     pub charge: u32,
+    /// Number of its last frame: itself, or the last PART of its arguments once that is numbered.
     pub seq: u64,
+    /// RET came, and its value is still on its way (R18.6).
+    pub arriving: bool,
     /// Exports pinned until the answer (R3).
     #[allow(
         clippy::box_collection,
@@ -169,7 +173,8 @@ impl<O: Object> Session<O> {
     /// # Errors
     /// As [`call`](Self::call), and EXHAUSTED where more one-way calls wait here than the local bound allows.
     pub fn tell(&mut self, out: &Outgoing<'_, O>) -> Result<ReceiptKey, Fault> {
-        if self.waiting_bytes + out.args.len() > self.config.backlog {
+        // With nothing waiting, one of any legal size may.
+        if self.waiting_bytes > 0 && self.waiting_bytes + out.args.len() > self.config.backlog {
             return Err(Fault::new(
                 Code::Exhausted,
                 "too many one-way calls wait to be sent: await `queued()` between them",
@@ -209,10 +214,7 @@ impl<O: Object> Session<O> {
             None => {}
         }
         if out.args.len() > PAYLOAD_MAX {
-            return Err(Fault::new(
-                Code::Exhausted,
-                "the arguments are longer than 65,536 bytes: send them in parts",
-            ));
+            self.check_frame(out.args.len())?;
         }
         if mutant!("shorten")
             && let Some(o) = self.own_object(out.to)
@@ -233,7 +235,8 @@ impl<O: Object> Session<O> {
             && line
                 .charged
                 .admits(line.grant, kind != CallKind::Tell, charge(out.args.len()));
-        if goes && !unsent && self.has_room() {
+        let slot = out.args.len() <= PAYLOAD_MAX || self.has_transfer_slot();
+        if goes && slot && !unsent && self.has_room() {
             return self.emit(kind, out, asker).map(CallKey::Sent);
         }
         self.check_caps(out.caps)?;
@@ -249,7 +252,7 @@ impl<O: Object> Session<O> {
             to: out.to,
             caps: out.caps.to_vec(),
             method: out.method,
-            args: Blob::copy(out.args),
+            args: Blob::from(out.args),
             deadline: out.deadline,
             depth: out.depth,
             chain: out.chain,
@@ -265,6 +268,20 @@ impl<O: Object> Session<O> {
             self.pump_lines();
         }
         Ok(CallKey::Waiting(key))
+    }
+
+    /// R18.8: a payload above the peer's `frame` limit is refused here.
+    pub(super) fn check_frame(&self, len: usize) -> Result<(), Fault> {
+        let frame = self.config.theirs.frame;
+        if len as u64 <= frame {
+            return Ok(());
+        }
+        Err(Fault::new(
+            Code::Exhausted,
+            &format!(
+                "{len} bytes are more than the {frame} that the peer takes at once: send them in pieces, or raise its `frame` limit"
+            ),
+        ))
     }
 
     /// Which grant a depth draws on.
@@ -332,18 +349,21 @@ impl<O: Object> Session<O> {
                 out.trace
             },
         };
+        let large = out.args.len() > PAYLOAD_MAX;
+        let announced;
+        let args: &[u8] = if large {
+            announced = announce(out.args.len());
+            &announced
+        } else {
+            &out.args
+        };
         let seq = self.number(|buf| {
-            frame::write_call(
-                buf,
-                kind,
-                id,
-                target,
-                out.method,
-                out.args,
-                descriptors,
-                &ext,
-            )
+            frame::write_call(buf, kind, id, target, out.method, args, descriptors, &ext)
         });
+        if large {
+            let of = if counts { Of::Call(id) } else { Of::Tell };
+            self.flow.transfers.begin(seq, of, out.args.to_bytes());
+        }
         let mut lent = None;
         if let Some(encoded) = encoded {
             if !encoded.broken.is_empty() {
@@ -373,6 +393,7 @@ impl<O: Object> Session<O> {
             depth: out.depth,
             charge,
             seq,
+            arriving: false,
             lent,
         };
         _ = self.calls.insert(id, call);

@@ -37,7 +37,7 @@ impl<O: Object> Session<O> {
         }
         self.waiting_bytes = 0;
         let unsent = self.first_unsent();
-        let wakes = &mut self.wakes;
+        let (wakes, transfers) = (&mut self.wakes, &self.flow.transfers);
         self.calls.retain(|_, call| {
             if call.answer.is_some() {
                 return true;
@@ -45,7 +45,7 @@ impl<O: Object> Session<O> {
             let Asker::Task(waker) = std::mem::replace(&mut call.asker, Asker::Nobody) else {
                 return false;
             };
-            let code = if call.seq >= unsent {
+            let code = if call.seq >= unsent || transfers.is_open(call.seq) {
                 Code::NotSent
             } else {
                 Code::MaybeRan
@@ -115,11 +115,17 @@ impl<O: Object> Session<O> {
         (self.tell_credit, self.credit_owed) = Default::default();
         (self.running, self.pending_opens) = (0, 0);
         self.flushes = Default::default();
+        self.end_assembly();
         self.end_flow();
     }
 
     fn scrap(&mut self, invocation: Invocation<O>) {
-        for cap in invocation.caps {
+        self.scrap_caps(invocation.caps);
+    }
+
+    /// Our own objects among these become garbage; the rest ended with the tables.
+    pub(super) fn scrap_caps(&mut self, caps: Vec<Received<O>>) {
+        for cap in caps {
             if let Received::Object(o) = cap {
                 self.garbage.push(o);
             }

@@ -7,9 +7,10 @@ use bytes::Bytes;
 use helve_handles::Target;
 
 use super::permits::{DEPTHS, Grant};
+use super::transfer::{Of, Transfers};
 use super::{Object, Role, Session, Time};
 use crate::Violation;
-use crate::batch::{BatchWriter, Parsed};
+use crate::batch::{BatchWriter, Parsed, Sealed};
 use crate::frame;
 use crate::limits::{FRAMES_MAX, PAYLOAD_MAX, RELEASE_PAIRS_MAX, REST_MAX_WIDE};
 
@@ -31,13 +32,21 @@ const BACKLOG_STOP: usize = 4 << 20;
 /// What a peer that acknowledges nothing may make wait, besides its `bytes` (S5.6).
 const WAITING_MAX: u64 = 32 << 20;
 /// What a waiting frame takes besides its bytes.
-const WAITING_OVERHEAD: usize = 48;
+pub(super) const WAITING_OVERHEAD: usize = 48;
 
 /// One sealed batch, kept until it is acknowledged.
 #[derive(Debug)]
 struct Kept {
     last: u64,
     frames: Bytes,
+}
+
+/// A frame that needs no permit and waits for room.
+#[derive(Debug)]
+struct Posted {
+    frame: Vec<u8>,
+    /// It is the head of a transfer, which needs a slot too (R18.7).
+    bulk: Option<Box<(Of, Bytes)>>,
 }
 
 /// The state of both directions of one session.
@@ -53,8 +62,11 @@ pub(super) struct Flow {
     kept_bytes: usize,
     acked: u64,
     /// Frames without permit that wait for room, unnumbered, in order.
-    backlog: VecDeque<Vec<u8>>,
+    backlog: VecDeque<Posted>,
     backlog_bytes: usize,
+    /// Bytes of transfers whose head is in `backlog`.
+    backlog_bulk: u64,
+    pub(super) transfers: Transfers,
     releases: Vec<(Target, u64)>,
     /// The next batch asks for an ack.
     ask: bool,
@@ -78,6 +90,8 @@ impl Default for Flow {
             acked: 0,
             backlog: VecDeque::new(),
             backlog_bytes: 0,
+            backlog_bulk: 0,
+            transfers: Transfers::default(),
             releases: Vec::new(),
             ask: false,
             waiters: Vec::new(),
@@ -159,13 +173,17 @@ impl Flow {
         (self.next - 1 - self.acked) as usize
     }
 
-    fn room(&self, bound: usize) -> bool {
+    pub(super) fn room(&self, bound: usize) -> bool {
         let unacked = self.unacked() as u64;
         unacked == 0 || unacked < REPLAY_FRAMES && self.used() + LONGEST_FRAME <= bound
     }
 
     fn seal(&mut self) -> Bytes {
         let sealed = self.out.seal(self.first, self.received, self.ask);
+        self.keep(sealed)
+    }
+
+    fn keep(&mut self, sealed: Sealed) -> Bytes {
         self.first = self.next;
         self.kept_bytes += sealed.frames.len();
         self.kept.push_back(Kept {
@@ -179,6 +197,19 @@ impl Flow {
     fn acked_theirs(&mut self) {
         (self.ask, self.ack_now) = (false, false);
         (self.owed_frames, self.owed_bytes, self.owed_since) = (0, 0, None);
+    }
+
+    /// Numbers a frame and seals it at once. Nothing may wait to be sealed before it.
+    pub(super) fn put_alone(
+        &mut self,
+        room: usize,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> (u64, Bytes) {
+        debug_assert!(self.out.is_empty(), "frames go out in order");
+        let seq = self.next;
+        self.next += 1;
+        let sealed = crate::batch::seal_alone(seq, self.received, self.ask, room, write);
+        (seq, self.keep(sealed))
     }
 
     #[inline]
@@ -216,8 +247,23 @@ impl<O: Object> Session<O> {
             let mut frame = Vec::new();
             write(&mut frame);
             self.flow.backlog_bytes += frame.len();
-            self.flow.backlog.push_back(frame);
+            self.flow.backlog.push_back(Posted { frame, bulk: None });
         }
+    }
+
+    /// As [`post`](Self::post), for the head of a transfer of `data`. It waits in its place for a slot (R18.7).
+    pub(super) fn post_head(&mut self, of: Of, data: Bytes, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_room() && self.has_transfer_slot() {
+            let head = self.flow.put(write);
+            self.flow.transfers.begin(head, of, data);
+            return;
+        }
+        let mut frame = Vec::new();
+        write(&mut frame);
+        self.flow.backlog_bytes += frame.len();
+        self.flow.backlog_bulk += data.len() as u64;
+        let bulk = Some(Box::new((of, data)));
+        self.flow.backlog.push_back(Posted { frame, bulk });
     }
 
     /// Numbers `count` frames that stand back to back, if there is room for all of them in this batch.
@@ -243,6 +289,7 @@ impl<O: Object> Session<O> {
     /// Whether replies pile up so far that no new work should start (S5).
     pub(super) fn is_clogged(&self) -> bool {
         self.flow.backlog_bytes > BACKLOG_STOP
+            || self.flow.backlog_bulk + self.flow.transfers.result_bytes() > self.config.ours.bytes
     }
 
     /// Queues a RELEASE; it goes behind every frame that names the id (R4).
@@ -277,6 +324,7 @@ impl<O: Object> Session<O> {
                 flow.kept_bytes -= kept.frames.len();
             }
         }
+        flow.transfers.acked(ack);
         if !flow.waiters.is_empty() {
             let wakes = &mut self.wakes;
             flow.waiters.retain(|(seq, waker)| {
@@ -320,16 +368,27 @@ impl<O: Object> Session<O> {
     /// Whether all that was said is acknowledged; until then the task is woken when it may be, and the ack is asked for.
     pub fn poll_drained(&mut self, waker: &Waker) -> bool {
         let last = self.flow.next - 1;
-        let waits = !self.flow.releases.is_empty() || !self.flow.backlog.is_empty();
+        let waits = !self.flow.releases.is_empty()
+            || !self.flow.backlog.is_empty()
+            || self.flow.transfers.len() > 0;
         !waits && (last <= self.flow.acked || self.poll_acked(last, waker))
     }
 
     /// Moves on whatever waits for room, a permit or a slot.
     pub(super) fn pump(&mut self) {
-        while !self.flow.backlog.is_empty() && self.flow.room(self.config.replay) {
-            if let Some(frame) = self.flow.backlog.pop_front() {
+        while let Some(front) = self.flow.backlog.front() {
+            if !self.flow.room(self.config.replay)
+                || front.bulk.is_some() && !self.has_transfer_slot()
+            {
+                break;
+            }
+            if let Some(Posted { frame, bulk }) = self.flow.backlog.pop_front() {
                 self.flow.backlog_bytes -= frame.len();
-                self.flow.put(|buf| buf.extend_from_slice(&frame));
+                let seq = self.flow.put(|buf| buf.extend_from_slice(&frame));
+                if let Some((of, data)) = bulk.map(|bulk| *bulk) {
+                    self.flow.backlog_bulk -= data.len() as u64;
+                    self.flow.transfers.begin(seq, of, data);
+                }
             }
         }
         if !self.waiting.is_empty() {
@@ -372,6 +431,7 @@ impl<O: Object> Session<O> {
             || flow.owed_frames >= ACK_FRAMES
             || flow.owed_bytes >= ACK_BYTES
             || self.owes_much_credit()
+            || self.has_part()
     }
 
     /// Whether so many TELL bytes are owed that their sender may be waiting for them.
@@ -406,7 +466,8 @@ impl<O: Object> Session<O> {
         }
         let due = self.ack_is_due();
         // Credit rides on whatever goes: the timer that would bring it back is set off by any batch.
-        let goes = due || !self.flow.out.is_empty();
+        let part = self.has_part();
+        let goes = due || part || !self.flow.out.is_empty();
         if goes || self.owes_much_credit() {
             self.post_credits();
         }
@@ -415,6 +476,9 @@ impl<O: Object> Session<O> {
         }
         if !self.flow.out.is_empty() {
             return Some(self.flow.seal());
+        }
+        if part && self.has_part() {
+            return self.next_part();
         }
         if !due {
             return None;
@@ -469,12 +533,15 @@ impl<O: Object> Session<O> {
                 .into_iter()
                 .map(|(_, waker)| waker),
         );
+        self.flow.transfers.end(&mut self.wakes);
+        let transfers = std::mem::take(&mut self.flow.transfers);
         let (next, acked, received) = (self.flow.next, self.flow.acked, self.flow.received);
         self.flow = Flow {
             next,
             first: next,
             acked,
             received,
+            transfers,
             ..Flow::default()
         };
     }

@@ -8,6 +8,7 @@ use super::permits::DEPTHS;
 use super::tables::{Hosted, Import, Name, Outcome, Standing};
 use super::{ImportKey, Invocation, Object, Session};
 use crate::Code;
+use crate::blob::Blob;
 use crate::fault::Fault;
 use crate::frame::CallKind;
 use crate::mutation::mutant;
@@ -31,7 +32,7 @@ impl<O: Object> Session<O> {
         let out = Outgoing {
             to: key,
             method: invocation.method,
-            args: &invocation.args,
+            args: (&invocation.args).into(),
             caps: &caps,
             deadline: invocation.deadline(),
             depth: invocation.depth + 1,
@@ -99,15 +100,15 @@ impl<O: Object> Session<O> {
     }
 
     /// The answer of a reflected call.
-    pub(super) fn relay_ret(&mut self, id: IncomingId, value: &[u8], caps: Vec<Received<O>>) {
+    pub(super) fn relay_ret(&mut self, id: IncomingId, value: &Blob, caps: Vec<Received<O>>) {
         match self.send_on(&caps, true) {
             Ok(out) if mutant!("drop_first") => {
                 self.discard(caps);
-                self.respond(id, Reply::Value(value, &out));
+                self.respond_body(id, value.into(), &out);
             }
             Ok(out) => {
                 // Released only after the frame that names them (R4).
-                self.respond(id, Reply::Value(value, &out));
+                self.respond_body(id, value.into(), &out);
                 self.discard(caps);
             }
             Err(fault) => {
@@ -150,7 +151,7 @@ impl<O: Object> Session<O> {
             kind,
             target: helve_handles::Target::ROOT,
             method: out.method,
-            args: crate::blob::Blob::copy(out.args),
+            args: Blob::from(out.args),
             caps: Vec::new(),
             depth: out.depth,
             rare: None,

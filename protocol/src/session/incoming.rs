@@ -9,6 +9,7 @@ use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
 use super::permits::{Grant, charge};
 use super::tables::{Hosted, Opened, Outcome};
+use super::transfer::Of;
 use super::{Carried, Event, ImportKey, Invocation, Object, Session};
 use crate::batch::Parsed;
 use crate::blob::Blob;
@@ -55,6 +56,8 @@ impl IncomingId {
 pub enum Reply<'a, O> {
     /// An encoded value with its references. A TELL has none, so it is dropped there.
     Value(&'a [u8], &'a [Cap<O>]),
+    /// The same, for a long one: it is not copied.
+    Shared(&'a Bytes, &'a [Cap<O>]),
     /// The one handle that an OPEN asked for.
     Handle(Cap<O>),
     /// It failed.
@@ -64,6 +67,8 @@ pub enum Reply<'a, O> {
 /// Where an accepted call is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Place {
+    /// Its arguments are not all there, or those of an earlier call on its target are not (R18.5).
+    Incomplete,
     /// In the queue of an OPEN that is not answered.
     Held(u64),
     /// Waits for a running slot.
@@ -152,11 +157,9 @@ impl<O: Object> Session<O> {
         parsed: &Parsed,
         call: &CallFrame,
     ) -> Result<(), Violation> {
-        let Payload::Inline(span) = call.args else {
-            return Err(Violation {
-                rule: "R18.8",
-                what: "a payload above the `frame` limit",
-            });
+        let (args, len) = match call.args {
+            Payload::Inline(span) => (Blob::slice(message, span.range()), span.len()),
+            Payload::Transfer(len) => (Blob::EMPTY, usize::try_from(len).unwrap_or(usize::MAX)),
         };
         let counts = call.kind != CallKind::Tell;
         if counts {
@@ -176,7 +179,7 @@ impl<O: Object> Session<O> {
             what: "more calls or bytes than were granted",
         };
         let charged = self.charged.get_mut(lane).ok_or(over)?;
-        let charge = charge(span.len());
+        let charge = charge(len);
         if !charged.admits(grant, counts, charge) && !mutant!("cancel_forget") {
             return Err(over);
         }
@@ -210,11 +213,14 @@ impl<O: Object> Session<O> {
             kind: call.kind,
             target: call.target,
             method: call.method,
-            args: Blob::slice(message, span.range()),
+            args,
             caps,
             depth: call.ext.depth,
             rare: self.carried(message, &call.ext),
         };
+        if let Payload::Transfer(len) = call.args {
+            self.expect_args(len, &invocation)?;
+        }
         if call.kind == CallKind::Open {
             _ = self.opened.insert(call.id, Opened::new());
             self.pending_opens += 1;
@@ -233,6 +239,12 @@ impl<O: Object> Session<O> {
         });
         match over {
             Some(fault) => self.refuse(invocation, fault),
+            None if matches!(call.args, Payload::Transfer(_)) => {
+                self.hold_incomplete(invocation)?
+            }
+            None if self.assembly.holds(call.target) && !mutant!("hold_skip") => {
+                self.hold(invocation, true);
+            }
             None => self.route(invocation)?,
         }
         Ok(())
@@ -382,6 +394,7 @@ impl<O: Object> Session<O> {
     /// Answers a call that does not run, and gives back the references it brought.
     pub(super) fn refuse(&mut self, invocation: Invocation<O>, fault: Fault) {
         self.discard(invocation.caps);
+        self.forget_args(invocation.id);
         // It holds no running slot.
         if let Some(call) = self
             .in_call(invocation.id)
@@ -415,12 +428,15 @@ impl<O: Object> Session<O> {
     pub(super) fn on_cancel(&mut self, id: u64) {
         let id = IncomingId::call(id);
         let Some(call) = self.in_call(id) else {
+            // Its result may still be on its way.
+            self.abort_transfer(|_, of| of == Of::Ret(id.number()));
             return;
         };
         call.cancelled = true;
         let place = call.place;
         match place {
             Place::Running => self.events.push_back(Event::Stop(id)),
+            Place::Incomplete => self.take_held(id),
             Place::Relayed(key) => self.cancel_relayed(key),
             Place::Settling(import) => {
                 self.respond(id, Reply::Fault(cancelled()));

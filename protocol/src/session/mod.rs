@@ -6,10 +6,11 @@
 //! runs no user code while it holds that lock.
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
-//! `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
+//! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
 //! (numbers, acks, the replay buffer), `end` (R17).
 
 mod answers;
+mod assembly;
 mod broken;
 mod calls;
 mod caps;
@@ -21,6 +22,7 @@ mod opens;
 mod permits;
 mod replies;
 mod tables;
+mod transfer;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -201,6 +203,7 @@ pub struct Session<O> {
     credit_owed: u64,
     running: u32,
     queued: VecDeque<(O, Invocation<O>)>,
+    assembly: assembly::Assembly<O>,
     strikes: u32,
     // Both.
     exports: Exports<O>,
@@ -238,6 +241,7 @@ impl<O: Object> Session<O> {
             credit_owed: 0,
             running: 0,
             queued: VecDeque::new(),
+            assembly: assembly::Assembly::seeded(config.seed.rotate_left(53)),
             strikes: 0,
             exports: Exports::new(root),
             imports: Imports::new(config.seed.rotate_left(17)),
@@ -343,10 +347,7 @@ impl<O: Object> Session<O> {
             Frame::Credit { target, n, depth } if *target == helve_handles::Target::ROOT => {
                 self.on_tell_credit(*n, *depth)
             }
-            Frame::Part { .. } => Err(Violation {
-                rule: "R18.9",
-                what: "a part of no open transfer",
-            }),
+            Frame::Part { head, data } => self.on_part(message, *head, *data),
             // Streams and shared values come with later versions: nothing here has such a name, so the frame is one
             // that names nothing (R11), except where it crosses a RELEASE.
             Frame::Credit { .. } | Frame::Sync { .. } => self.strike(),
@@ -383,9 +384,13 @@ impl<O: Object> Session<O> {
         !self.events.is_empty()
     }
 
-    /// All that is to do, in order; `into` must be empty.
+    /// All that is to do, in order, behind what `into` holds.
     pub fn take_events(&mut self, into: &mut VecDeque<Event<O>>) {
-        std::mem::swap(&mut self.events, into);
+        if into.is_empty() {
+            std::mem::swap(&mut self.events, into);
+        } else {
+            into.append(&mut self.events);
+        }
     }
 
     /// Whether [`take_wakes`](Self::take_wakes) or [`take_garbage`](Self::take_garbage) has something.
@@ -426,6 +431,7 @@ impl<O: Object> Session<O> {
                 .iter()
                 .map(|l| u64::from(l.charged.calls) + l.charged.bytes)
                 .sum(),
+            transfers: self.flow.transfers.len() + self.assembly.len(),
             unacked: self.flow.unacked(),
         }
     }
@@ -450,6 +456,8 @@ pub struct Sizes {
     pub charged: u64,
     /// Calls and bytes that we are charged.
     pub our_charges: u64,
+    /// Payloads that are under way in parts, in both directions, and calls that wait for one.
+    pub transfers: usize,
     /// Frames of ours that are not acknowledged.
     pub unacked: usize,
 }

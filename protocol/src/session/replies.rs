@@ -5,10 +5,12 @@ use helve_handles::Target;
 use super::caps::{Cap, table_full};
 use super::incoming::{Flush, InCall, IncomingId, Place, Reply, to_send};
 use super::tables::{Outcome, Standing};
+use super::transfer::{Of, announce};
 use super::{ImportKey, Invocation, Object, Session};
 use crate::Code;
+use crate::blob::Body;
 use crate::fault::Fault;
-use crate::frame::{self, CallKind};
+use crate::frame::{self, CallKind, Caps};
 use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
 
@@ -41,14 +43,19 @@ impl<O: Object> Session<O> {
                 match reply {
                     Reply::Fault(fault) => self.keep_tell_error(id, fault),
                     Reply::Handle(Cap::Given(o) | Cap::Lent(o)) => self.garbage.push(o),
-                    Reply::Handle(_) | Reply::Value(..) => {}
+                    Reply::Handle(_) | Reply::Value(..) | Reply::Shared(..) => {}
                 }
                 self.finish_tell(id);
             }
-            (CallKind::Call, Reply::Value(value, caps)) => self.respond_value(id, value, caps),
+            (CallKind::Call, Reply::Value(value, caps)) => {
+                self.respond_value(id, value.into(), caps);
+            }
+            (CallKind::Call, Reply::Shared(value, caps)) => {
+                self.respond_value(id, value.into(), caps);
+            }
             (CallKind::Call, Reply::Handle(cap)) => {
                 let caps = [cap];
-                self.respond_value(id, &[0xd4, 1, 0], &caps);
+                self.respond_value(id, (&[0xd4, 1, 0][..]).into(), &caps);
                 let [cap] = caps;
                 if let Cap::Given(o) | Cap::Lent(o) = cap {
                     self.garbage.push(o);
@@ -56,7 +63,7 @@ impl<O: Object> Session<O> {
             }
             (CallKind::Call, Reply::Fault(fault)) => self.respond_fault(id, fault),
             (CallKind::Open, Reply::Handle(cap)) => self.settle_open(id, cap),
-            (CallKind::Open, Reply::Value(..)) => {
+            (CallKind::Open, Reply::Value(..) | Reply::Shared(..)) => {
                 self.fail_open(
                     id,
                     Fault::new(
@@ -100,20 +107,32 @@ impl<O: Object> Session<O> {
         }
     }
 
-    pub(super) fn respond_value(&mut self, id: IncomingId, value: &[u8], caps: &[Cap<O>]) {
-        if value.len() > PAYLOAD_MAX {
-            return self.respond_fault(
-                id,
-                // Not EXHAUSTED, which says that the method did not run.
-                Fault::new(
-                    Code::Internal,
-                    "the method ran, but its result is longer than 65,536 bytes: return it in parts",
-                ),
+    /// Answers with bytes that may be shared.
+    pub(super) fn respond_body(&mut self, id: IncomingId, value: Body<'_>, caps: &[Cap<O>]) {
+        let shared;
+        let reply = if value.len() > PAYLOAD_MAX {
+            shared = value.to_bytes();
+            Reply::Shared(&shared, caps)
+        } else {
+            Reply::Value(&value, caps)
+        };
+        self.respond(id, reply);
+    }
+
+    pub(super) fn respond_value(&mut self, id: IncomingId, value: Body<'_>, caps: &[Cap<O>]) {
+        if value.len() > PAYLOAD_MAX
+            && let Err(fault) = self.check_frame(value.len())
+        {
+            // Not EXHAUSTED, which says that the method did not run.
+            let text = format!(
+                "the method ran, but its result is too long: {}",
+                fault.message
             );
+            return self.respond_fault(id, Fault::new(Code::Internal, &text));
         }
         if caps.is_empty() {
             if let Some(call) = self.finish(id) {
-                self.post(|buf| frame::write_ret(buf, call, value, &[], &[]));
+                self.post_ret(call, value, &[]);
             }
             return;
         }
@@ -134,9 +153,20 @@ impl<O: Object> Session<O> {
         }
         let encoded = self.encode_caps(caps);
         if let Some(call) = self.finish(id) {
-            self.post(|buf| frame::write_ret(buf, call, value, &encoded.descriptors, &[]));
+            self.post_ret(call, value, &encoded.descriptors);
         }
         self.post_mentioned(&encoded.broken);
+    }
+
+    /// RET, in one frame or as the head of a transfer.
+    fn post_ret(&mut self, call: u64, value: Body<'_>, caps: Caps<'_>) {
+        if value.len() <= PAYLOAD_MAX {
+            return self.post(|buf| frame::write_ret(buf, call, &value, caps, &[]));
+        }
+        let announced = announce(value.len());
+        self.post_head(Of::Ret(call), value.to_bytes(), |buf| {
+            frame::write_ret(buf, call, &announced, caps, &[]);
+        });
     }
 
     /// Why a reference cannot be named in a result: a RET waits for nothing, neither for a permit nor for an OPEN.

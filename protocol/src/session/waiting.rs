@@ -10,6 +10,7 @@ use super::{ImportKey, Object, Session};
 use crate::Code;
 use crate::fault::Fault;
 use crate::frame::CallKind;
+use crate::limits::PAYLOAD_MAX;
 
 impl<O: Object> Session<O> {
     /// Forgets what was taken out at the front of a line, so that nobody waits behind it.
@@ -74,6 +75,9 @@ impl<O: Object> Session<O> {
             return self.bring_forward(lane, key, import);
         }
         let counts = waiting.kind != CallKind::Tell;
+        if waiting.args.len() > PAYLOAD_MAX && !self.has_transfer_slot() {
+            return Step::Stuck;
+        }
         let charge = charge(waiting.args.len());
         if !self
             .lines
@@ -142,7 +146,7 @@ impl<O: Object> Session<O> {
         let out = Outgoing {
             to,
             method,
-            args: &args,
+            args: (&args).into(),
             caps: &caps,
             deadline,
             depth,

@@ -231,7 +231,7 @@ impl Pair {
         Outgoing {
             to,
             method: METHOD,
-            args: ARGS[caps.len().min(3)],
+            args: ARGS[caps.len().min(3)].into(),
             caps,
             deadline: None,
             depth,

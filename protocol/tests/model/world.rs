@@ -325,7 +325,7 @@ impl World {
         let out = Outgoing {
             to: on.key,
             method: METHOD,
-            args: &args,
+            args: args[..].into(),
             caps: &caps,
             deadline: None,
             depth,

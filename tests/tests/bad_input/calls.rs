@@ -128,11 +128,11 @@ async fn a_method_that_panics_fails_that_call_and_leaves_its_object_usable() {
 async fn what_is_too_much_for_one_call_is_said_before_it_is_sent() {
     let beside = Beside::new().await;
     let odd: newer::NewLabHandle = beside.harness.connect().await;
-    let error = limited(odd.echo("x".repeat(70_000)))
+    let error = limited(odd.echo("x".repeat(17 << 20)))
         .await
         .expect_err("long");
     assert!(matches!(error, RpcError::Exhausted(_)), "{error:?}");
-    says(&error, &["65,536 bytes"]);
+    says(&error, &["17825798 bytes", "16777216", "in pieces"]);
     drop(odd);
 
     let many: Vec<_> = (0..300)
