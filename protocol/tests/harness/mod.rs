@@ -8,6 +8,7 @@
 )]
 
 mod finish;
+mod long;
 mod objects;
 mod setup;
 mod wire;
@@ -29,6 +30,7 @@ pub const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
 /// A method of the tests' own.
 pub const METHOD: u32 = 7;
 
+pub use long::{MIB, args, call_with, kinds, value};
 pub use objects::{Flag, Nursery, TestObject};
 pub use setup::Side::{A, B};
 pub use setup::{Setup, Side};

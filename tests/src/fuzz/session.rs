@@ -435,7 +435,7 @@ impl World {
         let out = Outgoing {
             to,
             method: 7,
-            args: WITH_CAPS[caps.len()],
+            args: WITH_CAPS[caps.len()].into(),
             caps: &caps,
             deadline: None,
             depth: self.running.first().map_or(0, |(_, call)| call.depth + 1),
