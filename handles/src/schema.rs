@@ -207,6 +207,13 @@ pub struct InterfaceDesc {
     pub methods: &'static [MethodDesc],
 }
 
+impl InterfaceDesc {
+    /// The method with this number on the wire.
+    pub fn method(&self, id: u32) -> Option<&'static MethodDesc> {
+        self.methods.iter().find(|method| method.id == id)
+    }
+}
+
 /// One method.
 #[derive(Clone, Copy, Debug)]
 pub struct MethodDesc {

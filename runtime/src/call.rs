@@ -10,6 +10,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use helve_handles::lease::Lease;
 use helve_handles::wire::Wire;
+use helve_protocol::Code;
 use helve_protocol::blob::Blob;
 use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::session::{Answer, CallKey, Outgoing, ReceiptKey};
@@ -20,8 +21,10 @@ use crate::caps::{self, InCaps, OutCaps};
 use crate::connection::{Conn, RemoteRef};
 use crate::context::{CallCx, Cx, MAX_DEPTH, Scoped};
 use crate::error::{CallFailure, RpcError};
-use crate::handle::{Ref, Remote};
+use crate::handle::{Dispatch, Ref, Remote};
 use crate::node::ObjectRef;
+use crate::observe::Calling;
+use crate::trace::{Trace, TraceParent};
 
 /// The future of a method on a local object.
 pub type Local<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -50,6 +53,7 @@ impl Unsent {
         method: u32,
         cx: &CallCx,
         deadline: Option<Instant>,
+        calling: Option<&'a Calling>,
     ) -> Outgoing<'a, ObjectRef> {
         Outgoing {
             to: remote.key,
@@ -63,8 +67,14 @@ impl Unsent {
             deadline: deadline.map(|at| remote.conn.time_at(at)),
             depth: cx.depth,
             chain: cx.chain,
-            trace: "",
+            trace: calling.map_or("", Calling::trace),
         }
+    }
+
+    /// A trace of its own.
+    #[inline]
+    fn trace(&self) -> Option<&Arc<Trace>> {
+        self.caps.as_ref()?.trace.as_ref()
     }
 }
 
@@ -99,6 +109,7 @@ enum State<T, E> {
         remote: Arc<RemoteRef>,
         key: CallKey,
         decode: Decode<T, E>,
+        calling: Option<Box<Calling>>,
     },
     Failed(E),
     Done,
@@ -128,16 +139,63 @@ impl<T, E> Call<T, E> {
     }
 
     #[inline]
-    fn cancel(&mut self) {
+    fn cancel(&mut self, why: Code) {
         // Dropped after it was done, as nearly every call is: nothing to move.
         if !matches!(self.state, State::Spawned(_) | State::Sent { .. }) {
             return;
         }
         match std::mem::replace(&mut self.state, State::Done) {
             State::Spawned(task) => task.abort(),
-            State::Sent { remote, key, .. } => remote.conn.with(|session| session.cancel(key)),
+            State::Sent {
+                remote,
+                key,
+                calling,
+                ..
+            } => {
+                if let Some(calling) = calling {
+                    calling.end(Some(why));
+                }
+                remote.conn.with(|session| session.cancel(key));
+            }
             _ => {}
         }
+    }
+}
+
+impl<T: Send + 'static, E: Send + 'static> Call<T, E> {
+    /// Makes the call part of a trace: this one, not that of the context it is made in.
+    ///
+    /// ```
+    /// # use helve::prelude::*;
+    /// # #[interface] pub trait Counter { async fn add(&mut self, n: u64) -> u64; }
+    /// # async fn f(counter: CounterHandle) -> Result<(), RpcError> {
+    /// counter.add(1).traceparent(helve::TraceParent::random()).await?;
+    /// # Ok(()) }
+    /// ```
+    pub fn traceparent(mut self, parent: TraceParent) -> Self {
+        self.state = match std::mem::replace(&mut self.state, State::Done) {
+            State::Unsent {
+                remote,
+                lease,
+                method,
+                mut unsent,
+                decode,
+            } => {
+                unsent.caps.get_or_insert_default().trace = Some(Trace::new(parent));
+                State::Unsent {
+                    remote,
+                    lease,
+                    method,
+                    unsent,
+                    decode,
+                }
+            }
+            State::Local(future) => State::Local(Box::pin(async move {
+                Cx::current().with_traceparent(parent).scope(future).await
+            })),
+            other => other,
+        };
+        self
     }
 }
 
@@ -180,15 +238,20 @@ impl<H: Remote, E: CallFailure + Into<RpcError>> Call<H, E> {
                 if lease.is_some_and(|lease| lease.ended()) {
                     return H::broken(RpcError::Expired);
                 }
-                let out = unsent.outgoing(&remote, method, &cx, deadline);
+                let calling = Calling::new(&remote, method, &cx, unsent.trace());
+                let out = unsent.outgoing(&remote, method, &cx, deadline, calling.as_deref());
                 let now = deadline.map(|_| remote.conn.now());
                 let opened = remote.conn.with(|session| {
                     now.into_iter().for_each(|now| session.set_now(now));
                     session.open(&out)
                 });
+                if let Some(calling) = &calling {
+                    calling.sent(opened.as_ref().err());
+                }
                 match opened {
                     Ok(key) => {
-                        let opened = RemoteRef::new(remote.conn.clone(), key);
+                        let interface = H::Object::interface;
+                        let opened = RemoteRef::new(remote.conn.clone(), key, interface);
                         if let Some(at) = deadline {
                             watch_deadline(&opened, at);
                         }
@@ -256,6 +319,7 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
                 remote,
                 key,
                 decode,
+                calling,
             } => {
                 let Poll::Ready(answer) = remote
                     .conn
@@ -264,6 +328,9 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
                     return None;
                 };
                 let result = decode(&remote.conn, answer);
+                if let Some(calling) = calling {
+                    calling.end(result.as_ref().err().map(CallFailure::code));
+                }
                 self.state = State::Done;
                 Some(result)
             }
@@ -303,7 +370,8 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
                 if lease.is_some_and(|lease| lease.ended()) {
                     return Some(Err(RpcError::Expired.into()));
                 }
-                let out = unsent.outgoing(&remote, method, &cx, deadline);
+                let calling = Calling::new(&remote, method, &cx, unsent.trace());
+                let out = unsent.outgoing(&remote, method, &cx, deadline, calling.as_deref());
                 let now = deadline.map(|_| remote.conn.now());
                 let sent = remote.conn.with(|session| {
                     now.into_iter().for_each(|now| session.set_now(now));
@@ -315,9 +383,15 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
                             remote,
                             key,
                             decode,
+                            calling,
                         }
                     }
-                    Err(fault) => return Some(Err(RpcError::from_fault(&fault).into())),
+                    Err(fault) => {
+                        if let Some(calling) = calling {
+                            calling.end(Some(fault.code));
+                        }
+                        return Some(Err(RpcError::from_fault(&fault).into()));
+                    }
                 }
                 self.deadline = deadline;
                 None
@@ -378,7 +452,7 @@ impl<T: Send + 'static, E: CallFailure> Future for Call<T, E> {
                 .timer
                 .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
             if timer.as_mut().poll(task).is_ready() {
-                me.cancel();
+                me.cancel(Code::Deadline);
                 return Poll::Ready(Err(RpcError::Deadline.into()));
             }
         }
@@ -388,7 +462,7 @@ impl<T: Send + 'static, E: CallFailure> Future for Call<T, E> {
 
 impl<T, E> Drop for Call<T, E> {
     fn drop(&mut self) {
-        self.cancel();
+        self.cancel(Code::Cancelled);
     }
 }
 
@@ -484,7 +558,8 @@ impl Receipt {
 
     pub(crate) fn remote(remote: Arc<RemoteRef>, method: u32, unsent: &Unsent) -> Receipt {
         let cx = Cx::of_call();
-        let out = unsent.outgoing(&remote, method, &cx, cx.deadline);
+        let calling = Calling::new(&remote, method, &cx, unsent.trace());
+        let out = unsent.outgoing(&remote, method, &cx, cx.deadline, calling.as_deref());
         if out
             .caps
             .iter()
@@ -494,7 +569,11 @@ impl Receipt {
                 "a one-way call has no end, so nothing can be lent to it".into(),
             ));
         }
-        match remote.conn.with(|session| session.tell(&out)) {
+        let told = remote.conn.with(|session| session.tell(&out));
+        if let Some(calling) = calling {
+            calling.sent(told.as_ref().err());
+        }
+        match told {
             Ok(key) => Receipt(Track::Remote { remote, key }),
             Err(fault) => Receipt::failed(RpcError::from_fault(&fault)),
         }

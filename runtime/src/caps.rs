@@ -15,12 +15,15 @@ use crate::codec;
 use crate::connection::{Conn, RemoteRef};
 use crate::error::RpcError;
 use crate::node::ObjectRef;
+use crate::trace::Trace;
 
 /// The references of one frame going out, and what keeps them alive until it is numbered.
 #[derive(Default)]
 pub(crate) struct OutCaps {
     pub(crate) caps: Vec<Cap<ObjectRef>>,
     pub(crate) keep: Vec<Arc<RemoteRef>>,
+    /// A trace of the call's own: here, because calls without one should carry no room for it.
+    pub(crate) trace: Option<Arc<Trace>>,
     /// Why a reference could not be sent: serde's errors carry only a text.
     failed: Option<RpcError>,
 }

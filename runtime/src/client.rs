@@ -16,7 +16,7 @@ use tokio::time::{Instant, timeout_at};
 use crate::connection::{Conn, RemoteRef};
 use crate::driver::Driver;
 use crate::error::RpcError;
-use crate::handle::{Ref, Remote};
+use crate::handle::{Dispatch, Ref, Remote};
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::stats::{State, Stats};
@@ -279,7 +279,11 @@ async fn greet<H: Remote>(
     let session = Session::new(config, None);
     let root = session.root();
     let conn = Conn::new(session, Role::Client, Node::new(), peer);
-    let handle = H::from_ref(Ref::there(RemoteRef::new(conn.clone(), root)));
+    let handle = H::from_ref(Ref::there(RemoteRef::new(
+        conn.clone(),
+        root,
+        H::Object::interface,
+    )));
     tokio::spawn(Driver::new(conn, link));
     Ok(handle)
 }

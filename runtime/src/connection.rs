@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::node::{Node, ObjectRef};
+use crate::observe::{Interface, Serving};
 use crate::peer::Peer;
 use crate::stats::{Counters, State};
 use crate::transport::Close;
@@ -30,6 +31,8 @@ pub(crate) struct Conn {
     users: AtomicUsize,
     /// Methods of ours that wait, by the call that they answer.
     running: Mutex<HashMap<IncomingId, Running>>,
+    /// Spans of the calls that are answered here, where somebody looks.
+    pub(crate) spans: Mutex<HashMap<IncomingId, Serving>>,
     pub(crate) state: watch::Sender<State>,
     /// The link is gone too: the last Close was heard, or given up.
     pub(crate) unlinked: watch::Sender<bool>,
@@ -74,6 +77,7 @@ impl Conn {
             start: Instant::now(),
             users: AtomicUsize::new(0),
             running: Mutex::default(),
+            spans: Mutex::default(),
             state: watch::Sender::new(State::Connected),
             unlinked: watch::Sender::new(false),
         });
@@ -309,13 +313,19 @@ impl std::fmt::Debug for Conn {
 pub(crate) struct RemoteRef {
     pub(crate) conn: Arc<Conn>,
     pub(crate) key: ImportKey,
+    /// For logs alone: the wire has no names.
+    pub(crate) interface: Interface,
 }
 
 impl RemoteRef {
     /// Takes over one reference of the session's.
-    pub(crate) fn new(conn: Arc<Conn>, key: ImportKey) -> Arc<RemoteRef> {
+    pub(crate) fn new(conn: Arc<Conn>, key: ImportKey, interface: Interface) -> Arc<RemoteRef> {
         conn.add_user();
-        Arc::new(RemoteRef { conn, key })
+        Arc::new(RemoteRef {
+            conn,
+            key,
+            interface,
+        })
     }
 }
 

@@ -6,7 +6,8 @@
 use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::hash::{BuildHasher, Hasher};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use helve_handles::id::ID_LIMIT;
 use tokio::time::Instant;
 
 use crate::peer::Peer;
+use crate::trace::{Trace, TraceParent};
 
 /// Longest deadline (R21).
 const MAX_DEADLINE: Duration = Duration::from_secs(3600);
@@ -30,6 +32,8 @@ pub(crate) struct CallCx {
     pub(crate) depth: u8,
     /// `None` outside a handler.
     pub(crate) chain: Option<u64>,
+    /// There is a trace: [`Cx::current_trace`].
+    pub(crate) traced: bool,
 }
 
 /// The context of a call. Cheap to clone: one count.
@@ -37,6 +41,7 @@ pub(crate) struct CallCx {
 /// A handler gets it as a `cx: &Cx` parameter, or with [`Cx::current`].
 #[derive(Clone)]
 pub struct Cx {
+    /// Behind it also the trace, which few calls have: a context is copied and moved several times a call.
     peer: Option<Peer>,
     deadline: Option<Instant>,
     /// 0: not inside a handler.
@@ -76,12 +81,19 @@ impl Cx {
         seen.ok().flatten().unwrap_or_default()
     }
 
+    /// The trace of what is called now.
+    #[cold]
+    pub(crate) fn current_trace() -> Option<Arc<Trace>> {
+        Cx::try_current().and_then(|cx| cx.trace().cloned())
+    }
+
     /// What a call made in this context carries.
     pub(crate) fn call(&self) -> CallCx {
         CallCx {
             deadline: self.deadline,
             depth: self.call_depth(),
             chain: self.call_chain(),
+            traced: self.trace().is_some(),
         }
     }
 
@@ -110,8 +122,21 @@ impl Cx {
             deadline,
             depth,
             chain,
+            traced: _,
         } = self.call();
         Cx::incoming(self.peer.clone(), deadline, depth, chain)
+    }
+
+    /// The same as part of this trace.
+    #[cold]
+    pub(crate) fn traced(mut self, trace: Arc<Trace>) -> Cx {
+        self.peer = Some(Peer::traced(trace, self.peer()));
+        self
+    }
+
+    #[inline]
+    fn trace(&self) -> Option<&Arc<Trace>> {
+        self.peer.as_ref().and_then(Peer::trace)
     }
 
     /// The same until `after` from now, or until the deadline that stands, whichever comes first. At most one hour.
@@ -128,9 +153,47 @@ impl Cx {
         self
     }
 
+    /// The same as part of a trace: calls made in this context carry it.
+    #[must_use]
+    pub fn with_traceparent(self, parent: TraceParent) -> Cx {
+        self.traced(Trace::new(parent))
+    }
+
+    /// Runs a future with this context current: calls made inside inherit its deadline and its trace.
+    ///
+    /// A client begins a trace so, and a handler hands its context on to a task that it spawns:
+    /// `tokio::spawn(cx.clone().scope(..))`. Such a task counts as part of the handler also when it outlives it.
+    ///
+    /// ```
+    /// # use helve::prelude::*;
+    /// use helve::TraceParent;
+    /// # #[interface] pub trait Counter { async fn add(&mut self, n: u64) -> u64; }
+    ///
+    /// # async fn f(counter: CounterHandle, header: &str) -> Result<(), RpcError> {
+    /// // From an HTTP request, or a trace of its own where that brings none.
+    /// let parent = header.parse().unwrap_or_else(|_| TraceParent::random());
+    /// let cx = Cx::current().with_traceparent(parent);
+    /// let sum = cx.scope(async { counter.add(1).await }).await?;
+    /// # Ok(()) }
+    /// ```
+    pub async fn scope<F: Future>(self, future: F) -> F::Output {
+        let mut future = pin!(future);
+        let mut cx = Some(self);
+        std::future::poll_fn(|task| Cx::enter(&mut cx, || future.as_mut().poll(task))).await
+    }
+
+    /// The trace that this call belongs to, `None` where its caller named none or a malformed one. Calls made inside
+    /// carry it on.
+    ///
+    /// Its parent id is the span of this call if the runtime opened one (target `helve::serve` at level `DEBUG`),
+    /// else that of the caller.
+    pub fn traceparent(&self) -> Option<TraceParent> {
+        self.trace().map(|trace| trace.parent)
+    }
+
     /// Whose call this is. `None` for a call inside this process that no peer caused.
     pub fn peer(&self) -> Option<&Peer> {
-        self.peer.as_ref()
+        self.peer.as_ref().and_then(Peer::itself)
     }
 
     /// When the caller stops waiting.
@@ -203,7 +266,7 @@ impl Default for Cx {
 impl std::fmt::Debug for Cx {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cx")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer())
             .field("remaining", &self.remaining())
             .field("depth", &self.depth)
             .finish_non_exhaustive()

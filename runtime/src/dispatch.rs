@@ -28,6 +28,7 @@ use crate::connection::Conn;
 use crate::context::Cx;
 use crate::error::{CallFailure, RpcError};
 use crate::node::ObjectRef;
+use crate::observe;
 use crate::spent;
 
 /// The largest future whose memory is kept.
@@ -113,6 +114,7 @@ impl Incoming {
     /// Answers with an error, without running anything.
     pub(crate) fn refuse(self, fault: Fault) {
         let Incoming { conn, invocation } = self;
+        observe::ended(&conn, invocation.id, Some(fault.code));
         conn.with(|session| {
             session.discard(invocation.caps);
             session.respond(invocation.id, Reply::Fault(fault));
@@ -122,6 +124,7 @@ impl Incoming {
     /// Answers with an encoded value that holds no references.
     pub(crate) fn answer(self, value: &[u8]) {
         let Incoming { conn, invocation } = self;
+        observe::ended(&conn, invocation.id, None);
         conn.with(|session| {
             session.discard(invocation.caps);
             session.respond(invocation.id, Reply::Value(value, &[]));
@@ -150,12 +153,15 @@ impl Incoming {
     {
         let Incoming { conn, invocation } = self;
         let deadline = invocation.deadline().map(|at| conn.instant_of(at));
-        let cx = Cx::incoming(
+        let mut cx = Cx::incoming(
             Some(conn.peer.clone()),
             deadline,
             invocation.depth,
             invocation.chain(),
         );
+        if let Some(trace) = observe::trace_of(&conn, &invocation) {
+            cx = cx.traced(trace);
+        }
         let lends = invocation
             .caps
             .iter()
@@ -175,7 +181,7 @@ impl Incoming {
         let mut cx = Some(cx);
         // The one poll in place; a method that waits is polled again at once by its own task.
         let task = &mut Context::from_waker(Waker::noop());
-        match poll_caught(&mut cx, &mut place, task) {
+        match poll_caught(&mut cx, &answering.conn, answering.id, &mut place, task) {
             Poll::Ready(result) => {
                 place.set(None);
                 Place::keep(place);
@@ -224,13 +230,19 @@ impl<F: 'static> Kept for Place<F> {
 
 fn poll_caught<T, E: CallFailure>(
     cx: &mut Option<Cx>,
+    conn: &Conn,
+    id: IncomingId,
     place: &mut Place<impl Future<Output = Result<T, E>>>,
     task: &mut Context<'_>,
 ) -> Poll<Result<T, E>> {
     let Some(future) = place.as_mut().as_pin_mut() else {
         return Poll::Pending;
     };
+    let entered = observe::enter(conn, id);
     let polled = catch_unwind(AssertUnwindSafe(|| Cx::enter(cx, || future.poll(task))));
+    if entered {
+        observe::exit(conn, id);
+    }
     polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())))
 }
 
@@ -267,7 +279,9 @@ where
     let (handle, registration) = AbortHandle::new_pair();
     let (conn, id) = (answering.conn.clone(), answering.id);
     conn.add_running(id, handle, detached);
-    let method = std::future::poll_fn(move |task| poll_caught(&mut cx, &mut future, task));
+    let (of, served) = (conn.clone(), id);
+    let method =
+        std::future::poll_fn(move |task| poll_caught(&mut cx, &of, served, &mut future, task));
     let task = async move {
         let limited = async {
             match deadline {
@@ -301,6 +315,7 @@ where
 pub(crate) fn answer_panic(conn: &Conn, id: IncomingId, panic: &(dyn Any + Send)) {
     let fault = panicked(panic).to_fault();
     conn.remove_running(id);
+    observe::ended(conn, id, Some(fault.code));
     conn.with(|session| session.respond(id, Reply::Fault(fault)));
 }
 
@@ -376,6 +391,7 @@ impl Answering {
             return result.map(|()| Some((whole.slice(head..), caps)));
         }
         replies.done.push((self.id, replies.frames.len() as u32));
+        observe::ended(&self.conn, self.id, None);
         Ok(None)
     }
 
@@ -407,6 +423,11 @@ impl Answering {
     }
 
     fn send(&self, reply: Reply<'_, ObjectRef>) {
+        let code = match &reply {
+            Reply::Fault(fault) => Some(fault.code),
+            _ => None,
+        };
+        observe::ended(&self.conn, self.id, code);
         self.conn.with(|session| session.respond(self.id, reply));
     }
 

@@ -17,6 +17,7 @@ use crate::builtin;
 use crate::connection::{Conn, Sleep as Next};
 use crate::dispatch::{Incoming, Replies, answer_panic, collect};
 use crate::node::ObjectRef;
+use crate::observe;
 use crate::spent;
 use crate::transport::{Close, Link, LinkEnd};
 
@@ -480,6 +481,7 @@ impl<L> Drop for Driver<L> {
 }
 
 fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>) {
+    observe::start(conn, object, &invocation);
     let on_root = invocation.is_on_root();
     let call = Incoming::new(conn.clone(), invocation);
     if on_root && builtin::has(call.method()) {

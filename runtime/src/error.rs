@@ -405,6 +405,9 @@ pub trait CallFailure: From<RpcError> + Send + 'static {
 
     /// At the caller: from the `data` of ERR with code APP. What cannot be decoded is [`RpcError::Decode`].
     fn join(data: &[u8]) -> Self;
+
+    /// The code, [`Code::App`] for the method's own error.
+    fn code(&self) -> Code;
 }
 
 impl CallFailure for RpcError {
@@ -414,6 +417,10 @@ impl CallFailure for RpcError {
 
     fn join(_: &[u8]) -> Self {
         RpcError::Decode("the host sent an error of a method that returns none".to_owned())
+    }
+
+    fn code(&self) -> Code {
+        RpcError::code(self)
     }
 }
 
@@ -434,6 +441,13 @@ impl<E: AppError> CallFailure for CallError<E> {
 
     fn join(data: &[u8]) -> Self {
         codec::decode(data).map_or_else(CallError::RpcError, CallError::App)
+    }
+
+    fn code(&self) -> Code {
+        match self {
+            CallError::App(_) => Code::App,
+            CallError::RpcError(error) => error.code(),
+        }
     }
 }
 

@@ -295,7 +295,7 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         let Taken { conn, what, lease } = taken;
         Ok(match what {
             Received::Import { key, lent } => Ref {
-                target: Target::There(RemoteRef::new(conn, key)),
+                target: Target::There(RemoteRef::new(conn, key, D::interface)),
                 lease: if lent { lease } else { None },
             },
             Received::Opened(c) => Ref::opened(conn, c),

@@ -54,12 +54,14 @@ pub mod gate;
 mod generated;
 mod handle;
 mod node;
+mod observe;
 pub mod peer;
 mod server;
 mod spent;
 mod stats;
 #[cfg(feature = "tls")]
 pub mod tls;
+mod trace;
 pub mod transport;
 
 pub use call::{Call, Receipt};
@@ -161,6 +163,12 @@ pub use helve_protocol::Limits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
 pub use stats::{State, Stats};
+pub use trace::{TraceParent, TraceParentError};
+
+/// The chapters of `docs/` whose programs must compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/observing.md")]
+mod observing {}
 
 /// What most programs need: `use helve::prelude::*;`.
 pub mod prelude {

@@ -24,6 +24,10 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     /// The typed handle inside, for a handle that comes home (R8).
     fn as_any(&self) -> &dyn Any;
     fn interface_id(&self) -> &'static str;
+    /// The name of a method, for logs. `None` where it is not known here.
+    fn method_name(&self, _id: u32) -> Option<&'static str> {
+        None
+    }
     fn identity(&self) -> Identity;
     fn is_revoked(&self) -> bool;
     /// The description of its interface (E5.5).
@@ -64,6 +68,9 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
     }
     fn interface_id(&self) -> &'static str {
         D::interface().id
+    }
+    fn method_name(&self, id: u32) -> Option<&'static str> {
+        D::interface().method(id).map(|method| method.name)
     }
     fn identity(&self) -> Identity {
         let mut hasher = DefaultHasher::new();

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::client::Connection;
 use crate::connection::Conn;
 use crate::error::RpcError;
+use crate::trace::Trace;
 
 /// The other end of a session: where it connects from and who it proved to be. Cheap to clone.
 #[derive(Clone)]
@@ -18,6 +19,13 @@ struct Inner {
     token: Option<String>,
     principal: Option<Arc<str>>,
     conn: OnceLock<Weak<Conn>>,
+    /// Set for what stands in for a peer in the context of a call that has a trace.
+    traced: Option<Traced>,
+}
+
+struct Traced {
+    trace: Arc<Trace>,
+    peer: Option<Peer>,
 }
 
 impl Peer {
@@ -34,7 +42,30 @@ impl Peer {
             token,
             principal,
             conn: OnceLock::new(),
+            traced: None,
         }))
+    }
+
+    /// What stands in for this peer, or for none, in the context of a call that has a trace.
+    pub(crate) fn traced(trace: Arc<Trace>, peer: Option<&Peer>) -> Peer {
+        let peer = peer.cloned();
+        Peer(Arc::new(Inner {
+            traced: Some(Traced { trace, peer }),
+            ..Inner::default()
+        }))
+    }
+
+    #[inline]
+    pub(crate) fn trace(&self) -> Option<&Arc<Trace>> {
+        self.0.traced.as_ref().map(|traced| &traced.trace)
+    }
+
+    /// The peer that this stands for.
+    pub(crate) fn itself(&self) -> Option<&Peer> {
+        match &self.0.traced {
+            None => Some(self),
+            Some(traced) => traced.peer.as_ref(),
+        }
     }
 
     /// What the peer calls itself, at most 64 bytes. Not proven by anything.

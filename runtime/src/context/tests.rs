@@ -38,7 +38,8 @@ fn a_call_made_in_a_handler_is_one_deeper_and_of_the_same_chain_r13_r23() {
         CallCx {
             deadline: None,
             depth: 0,
-            chain: None
+            chain: None,
+            traced: false
         }
     );
     Cx::enter(&mut Some(handler(3, 9)), || {
@@ -47,7 +48,8 @@ fn a_call_made_in_a_handler_is_one_deeper_and_of_the_same_chain_r13_r23() {
             CallCx {
                 deadline: None,
                 depth: 4,
-                chain: Some(9)
+                chain: Some(9),
+                traced: false
             }
         );
         let nested = Cx::current().nested();

@@ -233,6 +233,54 @@ async fn calls_made_inside_a_handler_carry_its_chain_and_others_carry_none() {
     assert_eq!(limited(server.closed()).await.0, 1000);
 }
 
+/// Calls `twice` with this `t`, and returns that of the call that comes back.
+async fn carried(peer: &mut Peer, k: u64, trace: &str) -> String {
+    let twice = method_id("test.Twice", "twice");
+    let ext = CallExtOut {
+        trace,
+        ..CallExtOut::default()
+    };
+    let args = [0x91, 0xd4, 1, 0];
+    let outer = peer
+        .start(CallKind::Call, 0, twice, &args, &[k << 2], &ext)
+        .await;
+    let mut seen = String::new();
+    for n in 0..2 {
+        loop {
+            let came = peer.frame().await;
+            if let Frame::Call(call) = came.frame {
+                let text = &came.message[call.ext.trace.range()];
+                let text = String::from_utf8(text.to_vec()).expect("scanned");
+                assert!(n == 0 || text == seen, "both calls carry the same");
+                seen = text;
+                peer.ret(call.id, &[1]).await;
+                break;
+            }
+        }
+    }
+    assert_eq!(peer.answer(outer).await, Ok(vec![2]));
+    seen
+}
+
+#[tokio::test]
+async fn a_trace_goes_on_with_the_calls_of_a_handler_and_a_malformed_one_is_as_good_as_none() {
+    let harness = Harness::memory(&Tracker::new(), TwiceHandle::new(Caller));
+    let mut peer = Peer::welcomed(&harness).await;
+    let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    // E3.6
+    assert_eq!(carried(&mut peer, 1, good).await, good);
+    // E3.5
+    let long = good.repeat(18);
+    for (bad, k) in ["x", "", &good[1..], &good.to_uppercase(), &long, "\0", "é"]
+        .into_iter()
+        .zip(2..)
+    {
+        assert_eq!(carried(&mut peer, k, bad).await, "", "{bad:?}");
+    }
+    peer.close(1000).await;
+    harness.finish().await;
+}
+
 /// An object that one caller has at a time.
 #[interface(id = "test.Turn")]
 trait Turn {
