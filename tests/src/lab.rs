@@ -153,7 +153,7 @@ impl Lab for MemLab {
     async fn add(&mut self, n: u64) -> u64 {
         let before = self.sum;
         tokio::task::yield_now().await;
-        self.sum = before + n;
+        self.sum = before.wrapping_add(n);
         self.sum
     }
     async fn open(&self) -> LabHandle {

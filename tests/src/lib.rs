@@ -5,6 +5,7 @@
 pub mod certs;
 pub mod fuzz;
 pub mod harness;
+pub mod hostile;
 pub mod lab;
 pub mod raw;
 pub mod seeded;
