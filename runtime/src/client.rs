@@ -83,7 +83,10 @@ impl ConnectError {
         match self {
             ConnectError::Refused { error, .. } => error.is_retryable(),
             ConnectError::Link(
-                handshake::ConnectError::Io { .. } | handshake::ConnectError::Timeout { .. },
+                handshake::ConnectError::Io { .. }
+                | handshake::ConnectError::Timeout { .. }
+                | handshake::ConnectError::Cut { .. }
+                | handshake::ConnectError::Http { status: 503, .. },
             ) => true,
             ConnectError::Lost(_) | ConnectError::Timeout => true,
             _ => false,

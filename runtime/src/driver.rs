@@ -19,14 +19,13 @@ use crate::dispatch::{Incoming, Replies, answer_panic, collect};
 use crate::node::ObjectRef;
 use crate::observe;
 use crate::spent;
+use crate::transport::throttle::Throttle;
 use crate::transport::{Close, Link, LinkEnd};
 
 /// Messages that are taken before what they caused is sent.
 const MESSAGES_A_TURN: usize = 32;
 /// R16: silence after which the peer is pinged, and after which it is dead.
 const PING: Duration = Duration::from_secs(20);
-/// A peer that reads nothing for so long, while there is something for it, is gone.
-const STALL: Duration = Duration::from_secs(10);
 /// How long a Close may take, and the acks before it (S10).
 const CLOSING: Duration = Duration::from_secs(5);
 
@@ -51,6 +50,8 @@ pub(crate) struct Driver<L> {
     /// Whom the timer wakes, while it stands.
     timed: Option<Waker>,
     heard_at: Instant,
+    /// A peer that reads nothing for so long, while there is something for it, is gone.
+    stall: Duration,
     /// Since when the link takes nothing, and how much it had taken by then.
     stalled: Option<(Instant, u64)>,
     /// The clock, as last read.
@@ -91,6 +92,7 @@ impl<L: Link> Driver<L> {
             timer: Box::pin(tokio::time::sleep_until(now + PING)),
             timed: None,
             heard_at: now,
+            stall: Throttle::default().stall,
             stalled: None,
             now,
             time,
@@ -98,6 +100,12 @@ impl<L: Link> Driver<L> {
             pinged: false,
             phase: Phase::Open,
         }
+    }
+
+    /// The same with other settings than the default ones.
+    pub(crate) fn throttled(mut self, throttle: &Throttle) -> Driver<L> {
+        self.stall = throttle.stall;
+        self
     }
 
     /// Reads the clock, once each time the task is polled, and only when something came or a timer ran out: all that
@@ -300,11 +308,11 @@ impl<L: Link> Driver<L> {
             _ => self.now,
         };
         self.stalled = Some((since, bytes_out));
-        let until = since + STALL;
+        let until = since + self.stall;
         if self.now >= until {
             return Poll::Ready(End::Link(LinkEnd::Lost {
                 kind: std::io::ErrorKind::TimedOut,
-                reason: "the peer has read nothing for 10 s".into(),
+                reason: format!("the peer has read nothing for {} s", self.stall.as_secs()),
             }));
         }
         match self.poll_timer(Some(until), task) {

@@ -164,11 +164,15 @@ pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
 pub use stats::{State, Stats};
 pub use trace::{TraceParent, TraceParentError};
+pub use transport::throttle::Throttle;
 
 /// The chapters of `docs/` whose programs must compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../docs/observing.md")]
 mod observing {}
+#[cfg(all(doctest, feature = "tls"))]
+#[doc = include_str!("../../docs/security.md")]
+mod security {}
 
 /// What most programs need: `use helve::prelude::*;`.
 pub mod prelude {

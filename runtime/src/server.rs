@@ -1,5 +1,7 @@
 //! The side that is connected to: [`serve`], [`Server`], and the handshake of each client.
 
+mod entry;
+
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,12 +11,11 @@ use futures::future::BoxFuture;
 use helve_protocol::hello::{Auth, Hello, Refuse, Token as SessionToken, VERSION, Welcome};
 use helve_protocol::session::{Config, Role, Session};
 use helve_protocol::{Code, Limits};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
-use crate::client::{HANDSHAKE, random, say};
+use crate::client::{random, say};
 use crate::connection::Conn;
 use crate::driver::Driver;
 use crate::error::RpcError;
@@ -23,14 +24,10 @@ use crate::node::{Node, ObjectRef};
 use crate::peer::Peer;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
-#[cfg(feature = "tls")]
-use crate::transport;
 use crate::transport::endpoint::{AddressError, Endpoint};
-use crate::transport::handshake::{self, AcceptOptions};
+use crate::transport::handshake;
+use crate::transport::throttle::{Door, Throttle};
 use crate::transport::{Close, Link, LinkEnd};
-
-/// Clients in the middle of their handshake; further ones wait for the kernel.
-const HANDSHAKES: usize = 1024;
 
 /// Why a server does not run.
 ///
@@ -144,6 +141,7 @@ pub struct Builder {
     limits: Option<Limits>,
     origins: Vec<String>,
     insecure: bool,
+    throttle: Throttle,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
 }
@@ -174,6 +172,12 @@ impl Builder {
     /// Allows `ws://` on an address that is not on loopback.
     pub fn insecure(mut self) -> Self {
         self.insecure = true;
+        self
+    }
+
+    /// What this server puts up with from strangers and slow links: handshakes, connections, stalls.
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.throttle = throttle;
         self
     }
 
@@ -238,6 +242,12 @@ impl Rooted {
         self
     }
 
+    /// See [`Builder::throttle`].
+    pub fn throttle(mut self, throttle: Throttle) -> Self {
+        self.builder = self.builder.throttle(throttle);
+        self
+    }
+
     /// See [`Builder::tls`].
     #[cfg(feature = "tls")]
     pub fn tls(mut self, tls: impl Into<ServerTls>) -> Self {
@@ -253,7 +263,7 @@ impl Rooted {
     /// that is not on loopback and `.insecure()` was not said.
     pub async fn bind(self, url: &str) -> Result<Server, ServeError> {
         let endpoint = Endpoint::parse(url)?;
-        self.check_tls(&endpoint)?;
+        entry::check_tls(&endpoint, &self.builder)?;
         let listener = endpoint.bind(self.builder.insecure).await?;
         let port = listener
             .local_addr()
@@ -264,28 +274,6 @@ impl Rooted {
             url: endpoint.with_port(port),
             shared: self.into_shared(),
         })
-    }
-
-    #[cfg(feature = "tls")]
-    fn check_tls(&self, endpoint: &Endpoint) -> Result<(), ServeError> {
-        let url = || endpoint.url().to_owned();
-        match (endpoint.is_tls(), &self.builder.tls) {
-            (true, None) => Err(ServeError::NoCertificate { url: url() }),
-            (false, Some(_)) => Err(ServeError::Address(AddressError::NotTls {
-                url: url(),
-                setting: ".tls(..)",
-            })),
-            _ => Ok(()),
-        }
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn check_tls(&self, endpoint: &Endpoint) -> Result<(), ServeError> {
-        let url = endpoint.url().to_owned();
-        match endpoint.is_tls() {
-            true => Err(ServeError::Address(AddressError::Tls { url })),
-            false => Ok(()),
-        }
     }
 
     /// Serves without listening: each client is a link handed to [`Host::serve_link`].
@@ -301,6 +289,7 @@ impl Rooted {
             authenticate: builder.authenticate,
             limits: builder.limits.unwrap_or_default().normalized(),
             origins: builder.origins,
+            throttle: builder.throttle,
             #[cfg(feature = "tls")]
             tls: builder.tls,
             incarnation: random(),
@@ -315,6 +304,7 @@ struct Shared {
     authenticate: Option<Arc<Authenticate>>,
     limits: Limits,
     origins: Vec<String>,
+    throttle: Throttle,
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     incarnation: u64,
@@ -351,18 +341,24 @@ impl Server {
 
     /// Takes clients until it is dropped.
     pub async fn run(self) {
-        let handshakes = Arc::new(Semaphore::new(HANDSHAKES));
+        let door = Door::new(self.shared.throttle);
         let mut clients = JoinSet::new();
         loop {
-            let Ok(permit) = handshakes.clone().acquire_owned().await else {
-                return;
-            };
+            let accepted = self.listener.accept().await;
             while clients.try_join_next().is_some() {}
-            match self.listener.accept().await {
+            match accepted {
                 Ok((stream, from)) => {
+                    let pending = match door.admit(from.ip(), Instant::now()) {
+                        Ok(pending) => pending,
+                        Err(turned) => {
+                            tracing::debug!(%from, %turned, "a client was turned away");
+                            self.shared.turn_away(stream);
+                            continue;
+                        }
+                    };
                     let shared = self.shared.clone();
                     clients.spawn(async move {
-                        let served = serve_stream(shared, stream, permit).await;
+                        let served = entry::serve(shared, stream, pending).await;
                         if let Err(error) = served {
                             tracing::info!(%from, %error, "a client was not taken");
                         }
@@ -396,7 +392,7 @@ impl Host {
     /// # Errors
     /// The client was refused, or did not complete the handshake.
     pub async fn serve_link(&self, link: impl Link) -> Result<(), AcceptError> {
-        let deadline = Instant::now() + HANDSHAKE;
+        let deadline = Instant::now() + self.0.throttle.handshake;
         greet(&self.0, link, deadline).await?.await;
         Ok(())
     }
@@ -431,41 +427,9 @@ pub enum AcceptError {
     /// It went away.
     #[error("it went away: {0}")]
     Gone(LinkEnd),
-    /// It took longer than 10 s.
+    /// It took longer than [`Throttle::handshake`].
     #[error("it did not complete the handshake in time")]
     Timeout,
-}
-
-/// One client, from its first byte to the end of its session. `permit` is held during the handshake.
-async fn serve_stream(
-    shared: Arc<Shared>,
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-) -> Result<(), AcceptError> {
-    let deadline = Instant::now() + HANDSHAKE;
-    let max_message = usize::try_from(shared.limits.batch).unwrap_or(usize::MAX);
-    let options = AcceptOptions {
-        max_message,
-        origins: shared.origins.clone(),
-        deadline,
-    };
-    #[cfg(feature = "tls")]
-    if let Some(tls) = &shared.tls {
-        // Boxed, so that the task of a plain connection has no room for the state of a TLS one.
-        let served = Box::pin(async {
-            let link = transport::tls::accept(stream, tls, &options).await?;
-            let driver = greet(&shared, link, deadline).await?;
-            drop(permit);
-            driver.await;
-            Ok(())
-        });
-        return served.await;
-    }
-    let link = handshake::accept(stream, &options).await?;
-    let driver = greet(&shared, link, deadline).await?;
-    drop((permit, shared, options));
-    driver.await;
-    Ok(())
 }
 
 /// HELLO, the hooks, WELCOME or REFUSE.
@@ -511,7 +475,7 @@ async fn greet<L: Link>(
         peer.clone(),
     );
     peer.set_connection(&conn);
-    Ok(Driver::new(conn, link))
+    Ok(Driver::new(conn, link).throttled(&shared.throttle))
 }
 
 /// Version, authentication, root factory, in this order (S1).

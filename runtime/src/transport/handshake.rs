@@ -103,6 +103,14 @@ pub enum ConnectError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Roots(#[from] crate::tls::TlsError),
+    /// The connection went away in the middle of the TLS handshake.
+    #[error(
+        "`{url}` closed the connection during the TLS handshake; is it a plain port? then use ws://; is it overloaded? then try again"
+    )]
+    Cut {
+        /// The URL as given.
+        url: String,
+    },
     /// The TLS handshake failed for another reason than trust.
     #[error("no TLS with `{url}`: {why}")]
     Tls {
@@ -448,6 +456,11 @@ fn not_websocket(status: &str, why: &str) -> Refusal {
         Some(answer(status, &body)),
     )
 }
+
+/// What a client reads for whom there is no room.
+pub(crate) const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
+     Content-Type: text/plain; charset=utf-8\r\nContent-Length: 54\r\n\r\n\
+     This server takes no new connection now; try it again\n";
 
 pub(crate) fn answer(status: &str, body: &str) -> String {
     format!(

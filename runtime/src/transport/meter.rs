@@ -1,5 +1,5 @@
-//! The byte meter beneath a WebSocket, and the token bucket for its control frames. Used by `websocket` and
-//! `handshake`.
+//! The byte meter beneath a WebSocket, and the token bucket for its control frames and for connections. Used by
+//! `websocket`, `handshake` and `throttle`.
 //!
 //! A WebSocket message may come in any number of fragments, and no fragment shows above the WebSocket until the
 //! message is whole; so what a peer sends without ever completing a message can only be bounded down here.
@@ -66,6 +66,11 @@ impl<S> Metered<S> {
         self.since_whole = 0;
     }
 
+    /// Bytes of a message that is not whole, as far as they came since the last one: what was read ahead of it is left out.
+    pub(crate) fn unfinished(&self) -> usize {
+        self.since_whole
+    }
+
     /// A control frame of this length passed. It completes no message, so it gives back its own bytes alone; else
     /// pings between fragments would lift the bound, and pongs on an idle link would reach it.
     pub(crate) fn control(&mut self, payload: usize) {
@@ -115,29 +120,44 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Metered<S> {
     }
 }
 
-/// Control frames that a peer may send: 10 in 10 s, with a burst of 20.
-#[derive(Debug)]
-pub(crate) struct ControlBudget {
-    /// When the bucket will be full again; a token is worth [`ControlBudget::PERIOD`].
+/// How often something may happen: so many times at once, and then once each period.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Rate {
+    period: Duration,
+    burst: u32,
+}
+
+impl Rate {
+    /// `times` each `span`; 0 counts as 1.
+    pub(crate) fn new(times: u32, span: Duration, burst: u32) -> Rate {
+        Rate {
+            period: span / times.max(1),
+            burst: burst.max(1),
+        }
+    }
+}
+
+/// A token bucket, full at first.
+#[derive(Debug, Default)]
+pub(crate) struct Bucket {
+    /// When it will be full again; a token is worth a period of its rate.
     full_at: Option<Instant>,
 }
 
-impl ControlBudget {
-    const PERIOD: Duration = Duration::from_secs(1);
-    const BURST: u32 = 20;
-
-    pub(crate) fn new() -> ControlBudget {
-        ControlBudget { full_at: None }
-    }
-
+impl Bucket {
     /// Takes one token; `false` when there is none.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
-        let full_at = self.full_at.map_or(now, |at| at.max(now)) + ControlBudget::PERIOD;
-        if full_at - now > ControlBudget::PERIOD * ControlBudget::BURST {
+    pub(crate) fn take(&mut self, now: Instant, rate: Rate) -> bool {
+        let full_at = self.full_at.map_or(now, |at| at.max(now)) + rate.period;
+        if full_at - now > rate.period * rate.burst {
             return false;
         }
         self.full_at = Some(full_at);
         true
+    }
+
+    /// Whether nothing is left of what was taken.
+    pub(crate) fn is_full(&self, now: Instant) -> bool {
+        self.full_at.is_none_or(|at| at <= now)
     }
 }
 

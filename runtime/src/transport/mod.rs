@@ -8,6 +8,7 @@ pub mod handshake;
 pub mod memory;
 pub mod meter;
 mod readiness;
+pub mod throttle;
 #[cfg(feature = "tls")]
 pub(crate) mod tls;
 pub mod websocket;
@@ -15,6 +16,7 @@ pub mod websocket;
 use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -185,7 +187,7 @@ pub enum LinkEnd {
     /// A text message: Helve speaks binary only.
     #[error("the peer sent a text message; only binary ones are taken")]
     NotBinary,
-    /// More pings and pongs than 10 in 10 s, with a burst of 20.
+    /// More pings and pongs than [`Throttle`](throttle::Throttle) allows: 10 in 10 s, with a burst of 20.
     #[error("the peer sent too many control frames")]
     ControlFlood,
     /// More bytes than a message can have, and still no whole message.
@@ -193,6 +195,12 @@ pub enum LinkEnd {
     Overrun {
         /// The limit, in bytes.
         limit: usize,
+    },
+    /// A message began, and was not whole in the time that [`Throttle`](throttle::Throttle) allows.
+    #[error("the peer began a message and did not complete it in {} s", after.as_secs())]
+    Unfinished {
+        /// How long it was waited for.
+        after: Duration,
     },
     /// The bytes do not follow the WebSocket protocol.
     #[error("the peer broke the WebSocket protocol: {0}")]
@@ -208,13 +216,16 @@ impl LinkEnd {
         let code = match self {
             LinkEnd::Closed { .. } | LinkEnd::Lost { .. } => return None,
             LinkEnd::TooLarge { .. } | LinkEnd::NotBinary => Close::VIOLATION,
-            LinkEnd::ControlFlood | LinkEnd::Overrun { .. } => Close::POLICY,
+            LinkEnd::ControlFlood | LinkEnd::Overrun { .. } | LinkEnd::Unfinished { .. } => {
+                Close::POLICY
+            }
             LinkEnd::Malformed(_) => Close::PROTOCOL,
         };
         let reason = match self {
             LinkEnd::TooLarge { limit } => format!("E1.4: a message above {limit} bytes"),
             LinkEnd::NotBinary => "E1.6: a text message".to_owned(),
             LinkEnd::ControlFlood => "too many control frames".to_owned(),
+            LinkEnd::Unfinished { .. } => "a message was not completed in time".to_owned(),
             LinkEnd::Overrun { .. } => "too many bytes without a whole message".to_owned(),
             LinkEnd::Malformed(what) => what.clone(),
             LinkEnd::Closed { .. } | LinkEnd::Lost { .. } => String::new(),

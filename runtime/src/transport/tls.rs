@@ -105,9 +105,7 @@ fn failure(endpoint: &Endpoint, trust: &Trust, error: io::Error) -> ConnectError
             error.kind(),
             io::ErrorKind::UnexpectedEof | io::ErrorKind::ConnectionReset
         ) {
-            let why = "it closed the connection in the middle of the TLS handshake; is it a plain port? then use ws://"
-                .to_owned();
-            return ConnectError::Tls { url, why };
+            return ConnectError::Cut { url };
         }
         return ConnectError::Io { url, source: error };
     };

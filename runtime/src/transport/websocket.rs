@@ -2,28 +2,34 @@
 //!
 //! tungstenite reads with an 8 KiB buffer (it zero-fills that buffer on every read that finds nothing) and writes
 //! through a small one. Beneath it the byte meter bounds what never becomes a message, above it a token bucket bounds
-//! control frames; a ping is answered by tungstenite, the newest one alone if several wait.
+//! control frames and a timer the time that a message takes; a ping is answered by tungstenite, the newest one alone if
+//! several wait.
 
+use std::future::Future;
 use std::io;
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Sink, Stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, WebSocketConfig};
 
-use super::meter::{ControlBudget, Metered, Overrun};
+use super::meter::{Bucket, Metered, Overrun, Rate};
 use super::readiness::{self, Buffered, Readable};
+use super::throttle::Throttle;
 use super::{Close, Link, LinkEnd, MeterReading};
 
 /// What may come beyond the message limit before a message is whole: heads of fragments, and what is read ahead.
 const FRAGMENT_ALLOWANCE: usize = 64 << 10;
+/// Bytes a second that a message must make at least: each KiB that came adds a second to its time.
+const ASSEMBLY_RATE: usize = 1 << 10;
 /// Bytes thrown away after our Close, so that the peer gets to read it before the connection is reset.
 const LINGER_BYTES: usize = 4 << 20;
 
@@ -42,7 +48,9 @@ pub struct WebSocketLink<S = TcpStream> {
     ws: WebSocketStream<Metered<S>>,
     max_message: usize,
     peer: Option<SocketAddr>,
-    control: ControlBudget,
+    control: Bucket,
+    control_rate: Rate,
+    assembly: Assembly,
     end: Option<LinkEnd>,
     closing: Closing,
     buffered: Buffered,
@@ -60,6 +68,15 @@ impl<S> std::fmt::Debug for WebSocketLink<S> {
             .field("closing", &self.closing)
             .finish_non_exhaustive()
     }
+}
+
+/// The message that has begun and is not whole.
+struct Assembly {
+    allowed: Duration,
+    /// When it was first seen.
+    since: Option<Instant>,
+    /// Made when it is first needed.
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -89,12 +106,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> WebSocketLink<S> {
             ws,
             max_message,
             peer,
-            control: ControlBudget::new(),
+            control: Bucket::default(),
+            control_rate: Throttle::default().control(),
+            assembly: Assembly {
+                allowed: Throttle::default().assembly,
+                since: None,
+                timer: None,
+            },
             end: None,
             closing: Closing::No,
             buffered,
             readable: readiness::always,
             heard_at,
+        }
+    }
+
+    /// The same with other settings than the default ones: how often control frames may come, and how long a message may take.
+    pub fn throttled(mut self, throttle: &Throttle) -> Self {
+        self.control_rate = throttle.control();
+        self.assembly.allowed = throttle.assembly;
+        self
+    }
+
+    /// Nothing is to be read now: pending, unless a message has been under way for too long.
+    fn idle(&mut self, cx: &mut Context<'_>) -> Poll<Result<Bytes, LinkEnd>> {
+        let unfinished = self.ws.get_ref().unfinished();
+        if unfinished == 0 {
+            self.assembly.since = None;
+            return Poll::Pending;
+        }
+        self.poll_assembly(unfinished, cx)
+    }
+
+    #[cold]
+    fn poll_assembly(
+        &mut self,
+        unfinished: usize,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Bytes, LinkEnd>> {
+        let assembly = &mut self.assembly;
+        loop {
+            let now = Instant::now();
+            let since = *assembly.since.get_or_insert(now);
+            let came = Duration::from_secs((unfinished / ASSEMBLY_RATE) as u64);
+            let until = since + assembly.allowed + came;
+            if now >= until {
+                let end = LinkEnd::Unfinished { after: now - since };
+                self.end = Some(end.clone());
+                return Poll::Ready(Err(end));
+            }
+            let timer = assembly
+                .timer
+                .get_or_insert_with(|| Box::pin(sleep_until(until)));
+            // One that is set too early wakes the task once for nothing; setting it for every read would cost more.
+            if timer.is_elapsed() || timer.deadline() > until {
+                timer.as_mut().reset(until);
+            }
+            ready!(timer.as_mut().poll(cx));
         }
     }
 
@@ -152,16 +220,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
             return Poll::Ready(Err(end.clone()));
         }
         let end = loop {
-            if self.buffered.is_empty() {
-                ready!((self.readable)(self.ws.get_ref().inner(), cx));
+            if self.buffered.is_empty()
+                && (self.readable)(self.ws.get_ref().inner(), cx).is_pending()
+            {
+                return self.idle(cx);
             }
             let Poll::Ready(next) = Pin::new(&mut self.ws).poll_next(cx) else {
                 self.buffered.dry();
-                return Poll::Pending;
+                return self.idle(cx);
             };
             match next {
                 Some(Ok(Message::Binary(message))) => {
                     self.ws.get_mut().whole();
+                    self.assembly.since = None;
                     let bytes_in = self.ws.get_ref().reading().bytes_in;
                     self.buffered.message(message.len(), bytes_in);
                     return Poll::Ready(Ok(message));
@@ -170,7 +241,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> Link for WebSocketLink<
                     self.ws.get_mut().control(payload.len());
                     let bytes_in = self.ws.get_ref().reading().bytes_in;
                     self.buffered.control(payload.len(), bytes_in);
-                    if !self.control.take(Instant::now()) {
+                    if !self.control.take(Instant::now(), self.control_rate) {
                         break LinkEnd::ControlFlood;
                     }
                 }

@@ -146,7 +146,12 @@ async fn a_tls_client_at_a_plain_port_is_told_to_use_ws() {
     let error = refused(&url, Some(&Authority::new())).await;
     says(
         &error,
-        &["no TLS with `wss://127.0.0.1:", "plain port", "use ws://"],
+        &[
+            "`wss://127.0.0.1:",
+            "during the TLS handshake",
+            "plain port",
+            "use ws://",
+        ],
     );
     harness.finish().await;
 }

@@ -3,22 +3,39 @@
 use super::*;
 use tokio::io::AsyncReadExt;
 
+const RATE: Rate = Rate {
+    period: Duration::from_secs(1),
+    burst: 20,
+};
+
 #[test]
 fn a_burst_of_twenty_control_frames_passes_and_one_more_each_second() {
     let start = Instant::now();
-    let mut budget = ControlBudget::new();
-    assert_eq!((0..30).filter(|_| budget.take(start)).count(), 20);
+    let mut budget = Bucket::default();
+    assert_eq!((0..30).filter(|_| budget.take(start, RATE)).count(), 20);
     let later = start + Duration::from_secs(3);
-    assert_eq!((0..30).filter(|_| budget.take(later)).count(), 3);
+    assert_eq!((0..30).filter(|_| budget.take(later, RATE)).count(), 3);
     let rested = later + Duration::from_secs(3600);
-    assert_eq!((0..30).filter(|_| budget.take(rested)).count(), 20);
+    assert!(budget.is_full(rested));
+    assert_eq!((0..30).filter(|_| budget.take(rested, RATE)).count(), 20);
+    assert!(!budget.is_full(rested));
+}
+
+#[test]
+fn a_rate_of_nothing_is_one_and_overflows_nothing() {
+    let start = Instant::now();
+    let none = Rate::new(0, Duration::from_secs(10), 0);
+    assert_eq!(none, Rate::new(1, Duration::from_secs(10), 1));
+    let much = Rate::new(u32::MAX, Duration::from_secs(1), u32::MAX);
+    let mut bucket = Bucket::default();
+    assert!((0..1000).all(|_| bucket.take(start, much)));
 }
 
 #[test]
 fn one_control_frame_a_second_never_exceeds_the_budget() {
     let start = Instant::now();
-    let mut budget = ControlBudget::new();
-    assert!((0..10_000).all(|s| budget.take(start + Duration::from_secs(s))));
+    let mut budget = Bucket::default();
+    assert!((0..10_000).all(|s| budget.take(start + Duration::from_secs(s), RATE)));
 }
 
 #[tokio::test]
