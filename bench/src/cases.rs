@@ -11,6 +11,8 @@ pub(crate) enum Work {
     Chains,
     /// One-way calls; the work ends when the server has handled the last.
     Oneway,
+    /// Arguments of [`BULK`] bytes, one after the other, and beside them small calls one at a time, whose times are noted.
+    Bulk,
     /// Nothing: connections are opened, make one call and stay.
     Idle,
 }
@@ -29,6 +31,9 @@ pub(crate) struct Case {
     /// Two numbers of calls for the counting tools: the difference is free of start-up. None: counts say nothing here.
     pub(crate) counted: Option<(u64, u64)>,
 }
+
+/// Bytes of one large argument.
+pub(crate) const BULK: usize = 64 << 20;
 
 const DELAY: Duration = Duration::from_millis(5);
 
@@ -83,6 +88,15 @@ pub(crate) const CASES: &[Case] = &[
             "5ms",
             "the same over a link of 5 ms each way",
             Work::Chains,
+        )
+    },
+    Case {
+        threads: true,
+        ..case(
+            "W5",
+            "64MiB",
+            "small calls while arguments of 64 MiB are under way",
+            Work::Bulk,
         )
     },
     case(

@@ -77,15 +77,23 @@ async fn work<P: Peer>(task: &Task, address: SocketAddr) -> Result<(), Box<dyn E
         Size::Calls(calls) => calls,
         Size::Seconds(seconds) => calls_in(&mut client, task.case.work, seconds).await?,
     };
+    client.times();
     let (bytes, cpu, start) = (client.bytes(), machine::cpu_ns(), Instant::now());
     client.work(task.case.work, calls).await?;
     let (wall, cpu) = (start.elapsed(), machine::cpu_ns() - cpu);
     let Bytes { up, down } = client.bytes();
     let (up, down) = (up - bytes.up, down - bytes.down);
-    println!(
+    print!(
         "calls={calls} wall_ns={} cpu_ns={cpu} up={up} down={down}",
         wall.as_nanos()
     );
+    let mut times = client.times();
+    times.sort_unstable();
+    let at = |percent| times.get((times.len().saturating_sub(1)) * percent / 100);
+    if let (Some(p50), Some(p99)) = (at(50), at(99)) {
+        print!(" p50_ns={p50} p99_ns={p99}");
+    }
+    println!();
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::cases::{Case, Work};
+use crate::cases::{BULK, Case, Work};
 use crate::options::Options;
 use crate::report::{Report, Row, Spread};
 use crate::tools::Tool;
@@ -181,6 +181,12 @@ fn metrics(case: &Case, threads: bool, seen: &BTreeMap<String, f64>) -> Vec<(&'s
     let rate = calls / get("wall_ns") * 1e9;
     match case.work {
         Work::Idle => vec![("kib_per_pair", get("bytes") / 1024.0 / get("pairs"))],
+        Work::Bulk if threads => vec![
+            ("upload_mb_per_s", rate * BULK as f64 / 1e6),
+            ("p50_ms", get("p50_ns") / 1e6),
+            ("p99_ms", get("p99_ns") / 1e6),
+        ],
+        Work::Bulk => vec![("cpu_ms_per_upload", get("cpu_ns") / calls / 1e6)],
         Work::Chains => vec![("chains_per_s", rate), ("ms", 1e3 / rate)],
         _ if threads => vec![("calls_per_s", rate)],
         Work::Calls { .. } | Work::Oneway => {

@@ -23,6 +23,7 @@ workloads:
   W1  one call at a time, both ends on one core       W7  memory of an idle pair of connections
   W2  64 and 1,024 calls in flight on one connection  W9  one-way calls
   W4  a chain of 8 dependent calls, at 0 and 5 ms each way
+  W5  small calls, one at a time, beside arguments of 64 MiB
 
 peers:
   limit  a hand-made echo over tokio-tungstenite: 8 KiB read buffer, one message of 14 bytes a call, batched flushes; as
@@ -35,6 +36,7 @@ metrics:
   cpu_us         CPU of the process a call, user and system, both ends on one pinned thread
   instructions   user instructions a call, both ends, by valgrind's callgrind   (Debian: apt-get install valgrind)
   syscalls       system calls a call, both ends, by strace                      (Debian: apt-get install strace)
+  p50_ms, p99_ms how long a small call beside a large argument takes; upload_mb_per_s is the rate of the latter
   bytes_up/down  bytes a call below the WebSocket, seen at the client's socket
   kib_per_pair   resident memory of an idle pair of connections, both ends
   *_ratio        median over the pairs of this peer to an earlier one, with quartiles and range

@@ -42,6 +42,7 @@ impl Client for LoopClient {
             Work::Calls { in_flight } => self.calls(count, in_flight as u64).await,
             Work::Chains => self.calls(count * CHAIN, 1).await,
             Work::Oneway => self.oneway(count).await,
+            Work::Bulk => Err("a loop of its own has nobody beside it".into()),
             Work::Idle => Ok(()),
         }
     }

@@ -57,7 +57,10 @@ pub(super) async fn connect(server: SocketAddr) -> Measured<(Socket, Arc<Counter
 }
 
 fn config() -> WebSocketConfig {
-    WebSocketConfig::default().read_buffer_size(8 * 1024)
+    WebSocketConfig::default()
+        .read_buffer_size(8 * 1024)
+        .max_message_size(None)
+        .max_frame_size(None)
 }
 
 /// Serves one connection: every request that is there is answered before one flush.
@@ -68,7 +71,7 @@ async fn echo(stream: TcpStream) -> Result<(), Error> {
         let mut next = Some(message);
         while let Some(message) = next {
             if !is_oneway(&message) {
-                socket.feed(message).await?;
+                socket.feed(head(message)).await?;
             }
             next = ready(&mut socket).await?;
         }
@@ -81,6 +84,32 @@ fn is_oneway(request: &Message) -> bool {
     match request {
         Message::Binary(bytes) => bytes.get(4..6) == Some(&ONEWAY.to_le_bytes()),
         _ => true,
+    }
+}
+
+/// What goes back: a long request is not echoed whole.
+fn head(request: Message) -> Message {
+    match request {
+        Message::Binary(bytes) if bytes.len() > LEN => Message::Binary(bytes.slice(..LEN)),
+        short => short,
+    }
+}
+
+/// A request with `len` bytes behind it.
+pub(super) fn long_request(id: u32, len: usize) -> Message {
+    let mut bytes = vec![7; LEN + len];
+    bytes[..LEN].copy_from_slice(&request(id, 0).into_data());
+    Message::Binary(bytes.into())
+}
+
+/// The same message with another id. Nobody else may hold it, or it is copied.
+pub(super) fn renumbered(message: Message, id: u32) -> Message {
+    match message.into_data().try_into_mut() {
+        Ok(mut bytes) => {
+            bytes[..4].copy_from_slice(&id.to_le_bytes());
+            Message::Binary(bytes.freeze())
+        }
+        Err(bytes) => Message::Binary(bytes),
     }
 }
 

@@ -2,14 +2,16 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
+
 use helve::prelude::*;
-use helve::{Connection, Remote, Server};
+use helve::{Connection, Limits, Remote, Server};
 use tokio::task::JoinSet;
 
 use super::echo::CHAIN;
-use super::{Client, Measured, Peer};
-use crate::cases::Work;
-use crate::meter::Bytes;
+use super::{Client, Measured, Peer, beside};
+use crate::cases::{BULK, Work};
+use crate::meter::Bytes as Carried;
 
 /// What is called.
 #[interface(id = "bench.Adder")]
@@ -18,6 +20,8 @@ pub(crate) trait Adder {
     async fn add(&self, a: u32, b: u32) -> u32;
     /// Another one, to make a chain of.
     async fn next(&self) -> AdderHandle;
+    /// How long it is.
+    async fn upload(&self, data: Bytes) -> u64;
     /// No answer.
     #[oneway]
     async fn note(&self, a: u32, b: u32);
@@ -34,6 +38,10 @@ impl Adder for Sums {
         AdderHandle::new(Sums)
     }
 
+    async fn upload(&self, data: Bytes) -> u64 {
+        data.len() as u64
+    }
+
     async fn note(&self, _: u32, _: u32) {}
 }
 
@@ -46,6 +54,7 @@ impl Peer for Helve {
     async fn serve() -> Measured<SocketAddr> {
         let server = Server::builder()
             .root(|_| async { Ok(AdderHandle::new(Sums)) })
+            .limits(limits())
             .bind("ws://127.0.0.1:0")
             .await?;
         let address = server
@@ -60,14 +69,26 @@ impl Peer for Helve {
     async fn connect(server: SocketAddr) -> Measured<HelveClient> {
         let root: AdderHandle = helve::connect(format!("ws://{server}")).await?;
         let connection = Remote::connection(&root).ok_or("a remote handle has a connection")?;
-        Ok(HelveClient { root, connection })
+        Ok(HelveClient {
+            root,
+            connection,
+            times: Vec::new(),
+        })
     }
+}
+
+/// Room for an upload, and for small calls beside it.
+fn limits() -> Limits {
+    Limits::default()
+        .with_frame(2 * BULK as u64)
+        .with_bytes(4 * BULK as u64)
 }
 
 /// The client's end.
 pub(crate) struct HelveClient {
     root: AdderHandle,
     connection: Connection,
+    times: Vec<u64>,
 }
 
 impl Client for HelveClient {
@@ -83,16 +104,35 @@ impl Client for HelveClient {
                 // Calls on one object start in order and `note` never waits, so this one ends after all of them.
                 calls(&self.root, 1).await
             }
+            Work::Bulk => {
+                // An object of its own: small calls on the same one would wait their turn.
+                let store = self.root.next().await?;
+                let data = Bytes::from(vec![7; BULK]);
+                let uploads = async {
+                    for _ in 0..count {
+                        let len = store.upload(data.clone()).await?;
+                        if len != BULK as u64 {
+                            return Err(format!("{len} bytes arrived").into());
+                        }
+                    }
+                    Ok(())
+                };
+                beside(uploads, || calls(&self.root, 1), &mut self.times).await
+            }
             Work::Idle => Ok(()),
         }
     }
 
-    fn bytes(&self) -> Bytes {
+    fn bytes(&self) -> Carried {
         let stats = self.connection.stats();
-        Bytes {
+        Carried {
             up: stats.bytes_out,
             down: stats.bytes_in,
         }
+    }
+
+    fn times(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.times)
     }
 }
 

@@ -13,8 +13,8 @@ use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use super::echo::{self, CHAIN, ONEWAY, Socket};
-use super::{Client, Measured, Peer};
-use crate::cases::Work;
+use super::{Client, Measured, Peer, beside};
+use crate::cases::{BULK, Work};
 use crate::meter::{Bytes, Counters};
 
 /// One-way senders wait while so many requests are queued.
@@ -34,7 +34,11 @@ impl Peer for Limit {
         let (socket, counters) = echo::connect(server).await?;
         let caller = Caller::default();
         tokio::spawn(own(socket, caller.clone()));
-        Ok(LimitClient { caller, counters })
+        Ok(LimitClient {
+            caller,
+            counters,
+            times: Vec::new(),
+        })
     }
 }
 
@@ -57,10 +61,18 @@ impl Caller {
     }
 
     fn send(&self, flags: u16, reply: Option<oneshot::Sender<Message>>) -> usize {
+        self.send_with(reply, |id| echo::request(id, flags))
+    }
+
+    fn send_with(
+        &self,
+        reply: Option<oneshot::Sender<Message>>,
+        request: impl FnOnce(u32) -> Message,
+    ) -> usize {
         let mut queue = self.lock();
         let id = queue.next_id;
         queue.next_id = id.wrapping_add(1);
-        queue.requests.push_back(echo::request(id, flags));
+        queue.requests.push_back(request(id));
         queue.waiting.extend(reply.map(|reply| (id, reply)));
         let (queued, sleeper) = (queue.requests.len(), queue.sleeper.take());
         drop(queue);
@@ -73,6 +85,15 @@ impl Caller {
     async fn call(&self) -> Measured<()> {
         let (reply, receive) = oneshot::channel();
         self.send(0, Some(reply));
+        receive.await?;
+        Ok(())
+    }
+
+    /// One message of 64 MiB. It is made before the queue is locked.
+    async fn upload(&self) -> Measured<()> {
+        let (reply, receive) = oneshot::channel();
+        let long = echo::long_request(0, BULK);
+        self.send_with(Some(reply), |id| echo::renumbered(long, id));
         receive.await?;
         Ok(())
     }
@@ -135,6 +156,7 @@ async fn sleep(caller: &Caller) {
 pub(crate) struct LimitClient {
     caller: Caller,
     counters: Arc<Counters>,
+    times: Vec<u64>,
 }
 
 impl Client for LimitClient {
@@ -153,12 +175,26 @@ impl Client for LimitClient {
                 }
                 self.calls(1).await
             }
+            Work::Bulk => {
+                let caller = self.caller.clone();
+                let uploads = async {
+                    for _ in 0..count {
+                        caller.upload().await?;
+                    }
+                    Ok(())
+                };
+                beside(uploads, || self.caller.call(), &mut self.times).await
+            }
             Work::Idle => Ok(()),
         }
     }
 
     fn bytes(&self) -> Bytes {
         self.counters.bytes()
+    }
+
+    fn times(&mut self) -> Vec<u64> {
+        std::mem::take(&mut self.times)
     }
 }
 

@@ -1,7 +1,10 @@
 //! The peers that are measured. Each has a server and a client for the same four pieces of work.
 
+use std::cell::Cell;
 use std::error::Error;
+use std::future::Future;
 use std::net::SocketAddr;
+use std::time::Instant;
 
 use crate::cases::Work;
 use crate::meter::Bytes;
@@ -47,6 +50,33 @@ pub(crate) trait Peer: 'static {
     async fn connect(server: SocketAddr) -> Measured<Self::Client>;
 }
 
+/// Makes small calls one at a time while `bulk` runs, and notes how long each took, in ns.
+async fn beside<F: Future<Output = Measured<()>>>(
+    bulk: impl Future<Output = Measured<()>>,
+    mut small: impl FnMut() -> F,
+    times: &mut Vec<u64>,
+) -> Measured<()> {
+    let started = Cell::new(Instant::now());
+    let took = || u64::try_from(started.get().elapsed().as_nanos()).unwrap_or(u64::MAX);
+    let calls = async {
+        loop {
+            started.set(Instant::now());
+            if let Err(error) = small().await {
+                break error;
+            }
+            times.push(took());
+        }
+    };
+    let done = tokio::select! {
+        biased;
+        done = bulk => done,
+        error = calls => Err(error),
+    };
+    // The one that is still out has taken at least so long.
+    times.push(took());
+    done
+}
+
 /// One connection.
 pub(crate) trait Client {
     /// Does `count` calls (chains, one-way calls) and returns when the last has ended.
@@ -54,4 +84,9 @@ pub(crate) trait Client {
 
     /// Bytes at the client's socket so far.
     fn bytes(&self) -> Bytes;
+
+    /// How long the small calls beside [`Work::Bulk`] took, in ns, since last asked.
+    fn times(&mut self) -> Vec<u64> {
+        Vec::new()
+    }
 }
