@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use futures::future::AbortHandle;
 use helve_protocol::session::{EndCause, Event, ImportKey, IncomingId, Role, Session, Time};
@@ -18,6 +19,9 @@ use crate::observe::{Interface, Serving};
 use crate::peer::Peer;
 use crate::stats::{Counters, State};
 use crate::transport::Close;
+
+/// The longest time that DRAIN tells: a day.
+const DRAIN_MS: u64 = 86_400_000;
 
 /// One connection: everything but the link itself.
 pub(crate) struct Conn {
@@ -133,6 +137,12 @@ impl Conn {
             core.session.take_events(events);
             return Sleep::Awake;
         }
+        if core.session.is_drained() {
+            return Sleep::Close(Close::new(
+                Close::DRAINED,
+                "the peer was shut down".to_owned(),
+            ));
+        }
         if core.session.wants_transmit() {
             return Sleep::Awake;
         }
@@ -147,6 +157,23 @@ impl Conn {
             none => *none = Some(waker.clone()),
         }
         Sleep::Until(core.alarm)
+    }
+
+    /// Tells the peer that this side leaves within `grace` (S9); the connection closes when what runs has ended.
+    pub(crate) fn drain(&self, grace: Duration) {
+        let ms = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.with(|session| session.drain(ms.min(DRAIN_MS)));
+    }
+
+    /// The peer is about to leave.
+    pub(crate) fn told_to_leave(&self, grace: Duration) {
+        self.state.send_if_modified(|state| {
+            let told = *state == State::Connected;
+            if told {
+                *state = State::Draining { grace };
+            }
+            told
+        });
     }
 
     /// Asks the connection task to close.
@@ -283,6 +310,7 @@ impl Core {
     fn needs_the_task(&self) -> bool {
         self.session.wants_transmit()
             || self.session.has_events()
+            || self.session.is_drained()
             || self
                 .session
                 .timeout()

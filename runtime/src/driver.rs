@@ -133,10 +133,14 @@ impl<L: Link> Driver<L> {
             // Under the lock: who sees the answer of a call sees it counted, too.
             conn.counters.received(session.received() - before);
             conn.counters.carried(bytes_in, bytes_out);
-            result.map(|()| (session.must_ack_first(), session.wants_transmit()))
+            let leaves = session.told_to_leave();
+            result.map(|()| (session.must_ack_first(), session.wants_transmit(), leaves))
         });
         match taken {
-            Ok((ack_first, says)) => {
+            Ok((ack_first, says, leaves)) => {
+                if let Some(ms) = leaves {
+                    self.conn.told_to_leave(Duration::from_millis(ms));
+                }
                 self.says |= says;
                 self.ack_first |= ack_first && !self.events.is_empty();
                 Ok(())

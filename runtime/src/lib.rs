@@ -57,6 +57,7 @@ mod node;
 mod observe;
 pub mod peer;
 mod server;
+mod shutdown;
 mod spent;
 mod stats;
 #[cfg(feature = "tls")]
@@ -162,6 +163,7 @@ pub use helve_macros::interface;
 pub use helve_protocol::Limits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
+pub use shutdown::{Shutdown, terminated};
 pub use stats::{State, Stats};
 pub use trace::{TraceParent, TraceParentError};
 pub use transport::throttle::Throttle;

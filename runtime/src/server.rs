@@ -12,6 +12,7 @@ use helve_protocol::hello::{Auth, Hello, Refuse, Token as SessionToken, VERSION,
 use helve_protocol::session::{Config, Role, Session};
 use helve_protocol::{Code, Limits};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout_at};
 
@@ -293,6 +294,7 @@ impl Rooted {
             #[cfg(feature = "tls")]
             tls: builder.tls,
             incarnation: random(),
+            stopped: watch::Sender::new(false),
         })
     }
 }
@@ -308,6 +310,8 @@ struct Shared {
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     incarnation: u64,
+    /// No further client is taken.
+    stopped: watch::Sender<bool>,
 }
 
 /// A server that listens. Dropping it, or the future of [`run`](Server::run), ends every connection.
@@ -339,13 +343,18 @@ impl Server {
         Host(self.shared.clone())
     }
 
-    /// Takes clients until it is dropped.
+    /// Takes clients until it is dropped, or until [`Host::shutdown`]; then it ends with the last of them.
     pub async fn run(self) {
         let door = Door::new(self.shared.throttle);
         let mut clients = JoinSet::new();
+        let mut stopped = self.shared.stopped.subscribe();
         loop {
-            let accepted = self.listener.accept().await;
             while clients.try_join_next().is_some() {}
+            let accepted = tokio::select! {
+                biased;
+                _ = stopped.wait_for(|stopped| *stopped) => break,
+                accepted = self.listener.accept() => accepted,
+            };
             match accepted {
                 Ok((stream, from)) => {
                     let pending = match door.admit(from.ip(), Instant::now()) {
@@ -371,6 +380,9 @@ impl Server {
                 }
             }
         }
+        // Who comes now is not let wait for nothing.
+        drop(self.listener);
+        while clients.join_next().await.is_some() {}
     }
 }
 
@@ -400,6 +412,15 @@ impl Host {
     /// How many local objects its clients hold, all together, their roots included.
     pub fn objects(&self) -> usize {
         self.0.node.len()
+    }
+
+    /// No further client is taken: the port is given up, and who comes over a link is refused.
+    pub(crate) fn stop(&self) {
+        self.0.stopped.send_replace(true);
+    }
+
+    pub(crate) fn sessions(&self) -> Vec<Arc<Conn>> {
+        self.0.node.sessions()
     }
 }
 
@@ -475,6 +496,10 @@ async fn greet<L: Link>(
         peer.clone(),
     );
     peer.set_connection(&conn);
+    if *shared.stopped.borrow() {
+        // Stopped while this one was being welcomed.
+        conn.drain(Duration::ZERO);
+    }
     Ok(Driver::new(conn, link).throttled(&shared.throttle))
 }
 
@@ -489,6 +514,9 @@ async fn admit(
             "this server speaks version {VERSION}, the client {}",
             hello.version
         )));
+    }
+    if *shared.stopped.borrow() {
+        return Err(RpcError::Busy("the server is shutting down".into()));
     }
     let principal = match &shared.authenticate {
         Some(hook) => Some(hook(Token(hello.auth.clone())).await?.0),

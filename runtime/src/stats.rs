@@ -1,6 +1,7 @@
 //! What a connection says about itself: its state, and counts of what it carried.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 /// Whether a connection stands.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -8,6 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 pub enum State {
     /// It carries calls.
     Connected,
+    /// It carries calls; the peer has said that it is about to leave (S9). New calls of one's own get `Unavailable`, which is safe
+    /// to make again elsewhere; what was called before still runs.
+    Draining {
+        /// The longest that the peer stays.
+        grace: Duration,
+    },
     /// It ended, and its session with it: every handle of it is broken.
     Lost {
         /// The WebSocket close code; 1006 where the link broke without one.

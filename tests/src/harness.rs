@@ -190,6 +190,11 @@ impl Harness {
         Setup::new(tracker, move |_| root.clone()).websocket().await
     }
 
+    /// The server, to shut it down.
+    pub fn host(&self) -> Host {
+        self.host.clone().expect("not finished")
+    }
+
     /// The URL of the server.
     pub fn url(&self) -> &str {
         match &self.way {

@@ -338,6 +338,16 @@ impl<O: Object> Session<O> {
         Ok(())
     }
 
+    /// The next message asks for an ack (S4.2).
+    pub(super) fn ask_ack(&mut self) {
+        self.flow.ask = true;
+    }
+
+    /// Whether the peer has accepted frame `seq`.
+    pub(super) fn is_acked(&self, seq: u64) -> bool {
+        seq <= self.flow.acked
+    }
+
     /// Ready once the peer has accepted frame `seq`; until then the task is woken, and the next batch asks for an ack.
     pub(super) fn poll_acked(&mut self, seq: u64, waker: &Waker) -> bool {
         if seq <= self.flow.acked {
@@ -367,6 +377,9 @@ impl<O: Object> Session<O> {
 
     /// Whether all that was said is acknowledged; until then the task is woken when it may be, and the ack is asked for.
     pub fn poll_drained(&mut self, waker: &Waker) -> bool {
+        if self.ended.is_some() {
+            return true;
+        }
         let last = self.flow.next - 1;
         let waits = !self.flow.releases.is_empty()
             || !self.flow.backlog.is_empty()
@@ -390,6 +403,9 @@ impl<O: Object> Session<O> {
                     self.flow.transfers.begin(seq, of, data);
                 }
             }
+        }
+        if self.owes_drain() {
+            self.post_drain();
         }
         if !self.waiting.is_empty() {
             self.pump_lines();

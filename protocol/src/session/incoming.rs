@@ -237,7 +237,7 @@ impl<O: Object> Session<O> {
             }
             _ => None,
         });
-        match over {
+        match over.or_else(|| self.too_late(call.ext.depth)) {
             Some(fault) => self.refuse(invocation, fault),
             None if matches!(call.args, Payload::Transfer(_)) => {
                 self.hold_incomplete(invocation)?

@@ -7,13 +7,14 @@
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
 //! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
-//! (numbers, acks, the replay buffer), `end` (R17).
+//! (numbers, acks, the replay buffer), `drain` (S9), `end` (R17).
 
 mod answers;
 mod assembly;
 mod broken;
 mod calls;
 mod caps;
+mod drain;
 mod end;
 mod flow;
 mod forward;
@@ -204,6 +205,7 @@ pub struct Session<O> {
     running: u32,
     queued: VecDeque<(O, Invocation<O>)>,
     assembly: assembly::Assembly<O>,
+    drain: drain::Drain,
     strikes: u32,
     // Both.
     exports: Exports<O>,
@@ -242,6 +244,7 @@ impl<O: Object> Session<O> {
             running: 0,
             queued: VecDeque::new(),
             assembly: assembly::Assembly::seeded(config.seed.rotate_left(53)),
+            drain: drain::Drain::default(),
             strikes: 0,
             exports: Exports::new(root),
             imports: Imports::new(config.seed.rotate_left(17)),
@@ -282,6 +285,7 @@ impl<O: Object> Session<O> {
     fn accept(&mut self, message: &Bytes, parsed: &Parsed) -> Result<(), Violation> {
         self.acked(parsed.ack)?;
         let skip = self.flow.repeated(parsed)?;
+        self.note_border(parsed);
         for frame in parsed.frames.iter().skip(skip) {
             self.flow.take_one();
             self.frame(message, parsed, frame)?;
@@ -358,7 +362,10 @@ impl<O: Object> Session<O> {
                 self.strike()
             }
             Frame::End { .. } => self.strike(),
-            Frame::Drain { .. } => Ok(()),
+            Frame::Drain { grace_ms } => {
+                self.on_drain(*grace_ms);
+                Ok(())
+            }
         }
     }
 
