@@ -2,11 +2,13 @@
 
 mod harness;
 
+use std::task::Waker;
+
 use bytes::Bytes;
 use harness::*;
-use helve_handles::Target;
+use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::frame::{CallExtOut, CallKind, Frame, put_transfer, write_call, write_part};
-use helve_protocol::session::{Cap, EndCause, Reply};
+use helve_protocol::session::{CallKey, Cap, EndCause, Reply};
 use helve_protocol::{Code, Limits};
 
 #[test]
@@ -365,5 +367,134 @@ fn the_end_of_a_session_forgets_transfers_in_both_directions() {
     pair.deliver(B, usize::MAX);
     assert!(pair.session(B).sizes().transfers > 0);
     assert!(pair.session(A).sizes().transfers > 0);
+    pair.finish_broken();
+}
+
+fn few(transfers: u32) -> Pair {
+    Pair::with(&Setup {
+        limits: Limits::default().with_transfers(transfers),
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn an_abort_goes_ahead_of_the_head_that_waits_for_its_slot() {
+    // R18.14, R18.11: behind it, the peer would count one transfer too many (R18.7).
+    let mut pair = few(1);
+    let (root, theirs) = (pair.root(A), pair.root(B));
+    let small = pair.call(A, root, &[]);
+    pair.run();
+    let running = pair.started(B);
+    let large = call_by(&mut pair, B, theirs, &args(4 * MIB), &[]);
+    let back = value(100_000);
+    pair.respond(B, running, Reply::Shared(&back, &[]));
+    pair.transmit(B);
+    let mark = pair.mark(B);
+    pair.cancel(B, large);
+    pair.run();
+    assert_eq!(kinds_of(&mut pair, B, mark)[..3], [6, 15, 4]);
+    let Ok((bytes, _)) = pair.answer(A, small) else {
+        panic!("it has a result");
+    };
+    assert_eq!(*bytes, *back);
+    pair.finish();
+}
+
+#[test]
+fn the_slot_of_a_cancelled_call_goes_to_the_next_at_once() {
+    // R18.7
+    let mut pair = few(1);
+    let root = pair.root(A);
+    let first = call_with(&mut pair, root, &args(MIB), &[]);
+    let second = call_with(&mut pair, root, &args(MIB), &[]);
+    assert!(matches!(second, CallKey::Waiting(_)));
+    pair.cancel(A, first);
+    assert!(pair.id(A, second).is_some(), "it waits for no message");
+    pair.run();
+    let running = pair.started(B);
+    pair.ret(B, running);
+    pair.run();
+    pair.ok(A, second);
+    pair.finish();
+}
+
+#[test]
+fn a_tell_of_which_not_all_was_sent_is_not_accepted_when_the_session_ends() {
+    // R12.2, S8.2: its head was acknowledged, and that is not all of it.
+    for (len, code) in [(MIB, Code::NotSent), (100_000, Code::MaybeRan)] {
+        let mut pair = Pair::new();
+        let root = pair.root(A);
+        let mut key = tell_with(&mut pair, root, &args(len));
+        let head = pair.session(A).poll_transmit().unwrap();
+        pair.inject(B, head).unwrap();
+        pair.wait(25);
+        pair.transmit(B);
+        pair.deliver(A, usize::MAX);
+        assert_eq!(pair.session(A).sizes().unacked, 0);
+        pair.transmit(A);
+        pair.session(A).end(EndCause {
+            close: 1006,
+            reason: "lost".into(),
+        });
+        let poll = pair
+            .session(A)
+            .poll_receipt(&mut key, true, Waker::noop())
+            .map_err(|fault| fault.code);
+        assert_eq!(poll, std::task::Poll::Ready(Err(code)));
+        pair.finish_broken();
+    }
+}
+
+#[test]
+fn a_result_that_waits_for_a_slot_keeps_its_permit() {
+    // R13.7, R13.13: else a peer that acknowledges nothing would have results pile up without a bound.
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_transfers(1).with_nested(2),
+        ..Setup::default()
+    });
+    let back = value(4 * MIB);
+    for id in 1..=3 {
+        let call = call_frame(CallKind::Call, id, Target::ROOT, 1, &[]);
+        let call = message(id, 0, &[&|buf| buf.extend_from_slice(&call)]);
+        pair.inject(B, call).unwrap();
+        let running = pair.started(B);
+        pair.respond(B, running, Reply::Shared(&back, &[]));
+    }
+    // The first is on its way, two wait.
+    let call = call_frame(CallKind::Call, 4, Target::ROOT, 1, &[]);
+    let call = message(4, 0, &[&|buf| buf.extend_from_slice(&call)]);
+    assert_eq!(pair.inject(B, call).unwrap_err().rule, "R13.13");
+    pair.finish_broken();
+}
+
+#[test]
+fn the_handles_of_a_malformed_result_are_not_dropped_under_the_lock() {
+    // E4.11, R17.2: what is dropped is the user's, so the driver does it.
+    let mut pair = Pair::new();
+    let (root, object) = (pair.root(A), pair.object());
+    let id = object.id();
+    let call = pair.call(A, root, &[Cap::Given(object)]);
+    pair.transmit(A);
+    let mut announced = Vec::new();
+    put_transfer(&mut announced, 65_537);
+    let caps = [Descriptor::new(Tag::Yours, 1)];
+    let data = vec![0xc1; 65_536];
+    let all = message(
+        1,
+        1,
+        &[
+            &|buf| helve_protocol::frame::write_ret(buf, 1, &announced, &caps, &[]),
+            &|buf| helve_protocol::frame::write_release(buf, &[(Target::host(1), 1)]),
+            &|buf| write_part(buf, 1, Some(&data)),
+        ],
+    );
+    pair.inject(A, all).unwrap();
+    assert_eq!(pair.nursery.drops(id), 0, "the result holds it");
+    let last = message(4, 1, &[&|buf| write_part(buf, 1, Some(&[0]))]);
+    assert_eq!(pair.session(A).receive(&last).unwrap_err().rule, "E4.6");
+    assert_eq!(pair.nursery.drops(id), 0, "it is garbage, not gone");
+    pair.collect(A);
+    assert_eq!(pair.nursery.drops(id), 1);
+    _ = call;
     pair.finish_broken();
 }

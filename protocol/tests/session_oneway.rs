@@ -316,3 +316,63 @@ fn flushes_beside_many_open_one_way_calls_cost_no_look_at_each_of_them() {
     drop(objects);
     pair.finish();
 }
+
+#[test]
+fn a_flush_that_is_held_waits_for_no_later_one_way_call() {
+    // R12.6, R18.5: the flush is held behind the first, and the second comes meanwhile.
+    let mut pair = Pair::new();
+    let object = pair.object();
+    let handle = pair.give(&object);
+    tell_with(&mut pair, handle, &args(200_000));
+    let call = flush(&mut pair, handle);
+    pair.tell(A, handle, &[]);
+    pair.run();
+    let first = pair.started(B);
+    assert!(pair.poll(A, call).is_pending());
+    pair.ret(B, first);
+    pair.run();
+    pair.ok(A, call);
+    let second = pair.started(B);
+    pair.ret(B, second);
+    drop(object);
+    pair.finish();
+}
+
+#[test]
+fn a_held_flush_whose_one_way_calls_end_before_its_turn_is_answered() {
+    // R12.6, R18.11
+    let mut pair = Pair::new();
+    let object = pair.object();
+    let handle = pair.give(&object);
+    pair.tell(A, handle, &[]);
+    let large = call_with(&mut pair, handle, &args(MIB), &[]);
+    let (kept, cancelled) = (flush(&mut pair, handle), flush(&mut pair, handle));
+    pair.transmit(A);
+    pair.deliver(B, usize::MAX);
+    let tell = pair.started(B);
+    pair.ret(B, tell);
+    pair.cancel(A, cancelled);
+    assert!(pair.poll(A, kept).is_pending(), "its turn has not come");
+    pair.cancel(A, large);
+    pair.run();
+    pair.ok(A, kept);
+    drop(object);
+    pair.finish();
+}
+
+#[test]
+fn a_large_call_that_waits_takes_nothing_of_the_room_of_one_way_calls() {
+    // R13.10: one-way calls wait behind it; only they are bounded here.
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_transfers(1),
+        backlog: 1_000,
+        ..Setup::default()
+    });
+    let root = pair.root(A);
+    let large = args(MIB);
+    call_with(&mut pair, root, &large, &[]);
+    call_with(&mut pair, root, &large, &[]);
+    let receipt = pair.tell(A, root, &[]);
+    assert!(matches!(receipt, ReceiptKey::Waiting(_)));
+    pair.finish();
+}

@@ -408,3 +408,47 @@ fn what_was_sent_is_handed_out_to_be_freed_elsewhere() {
     assert!(!pair.session(A).has_spent());
     pair.finish();
 }
+
+#[test]
+fn large_results_under_way_keep_new_calls_of_depth_0_from_starting() {
+    // S5.5: until they have arrived, or nobody wants them.
+    for gives_up in [false, true] {
+        let mut pair = Pair::with(&Setup {
+            limits: Limits::default()
+                .with_frame(MIB as u64)
+                .with_bytes(MIB as u64),
+            ..Setup::default()
+        });
+        let root = pair.root(A);
+        let calls = [0; 2].map(|_| pair.call(A, root, &[]));
+        pair.run();
+        let back = value(MIB);
+        for _ in &calls {
+            let running = pair.started(B);
+            pair.respond(B, running, Reply::Shared(&back, &[]));
+        }
+        let shallow = pair.call(A, root, &[]);
+        let deep = pair.call_at(A, root, &[], 1);
+        pair.transmit(A);
+        pair.deliver(B, usize::MAX);
+        let running = pair.started(B);
+        assert_eq!(running.inv.depth, 1);
+        pair.ret(B, running);
+        assert!(pair.nothing_runs(B), "the other waits");
+        if gives_up {
+            for call in calls {
+                pair.cancel(A, call);
+            }
+            pair.transmit(A);
+            pair.deliver(B, usize::MAX);
+        } else {
+            pair.run();
+        }
+        let running = pair.started(B);
+        pair.ret(B, running);
+        pair.run();
+        pair.ok(A, deep);
+        pair.ok(A, shallow);
+        pair.finish();
+    }
+}

@@ -12,7 +12,7 @@ use super::transfer::{Of, Told};
 use super::{ImportKey, Object, Session};
 use crate::blob::Blob;
 use crate::fault::Fault;
-use crate::frame::{self, Payload};
+use crate::frame::Payload;
 use crate::mutation::mutant;
 use crate::{Code, Violation};
 
@@ -74,24 +74,29 @@ impl<O: Object> Session<O> {
         let ReceiptKey::Sent(seq) = *key else {
             return Poll::Pending;
         };
-        if !accepted || self.poll_accepted(seq, waker) {
+        if !accepted {
             return Poll::Ready(Ok(()));
         }
+        // R12.2: the peer's ack has passed the frame of a TELL, and its last PART.
+        let is_accepted = match self.flow.transfers.told(seq, waker) {
+            Told::Whole => self.poll_acked(seq, waker),
+            Told::With(last) => self.poll_acked(last, waker),
+            Told::Open => false,
+            // S8.2.
+            Told::Cut => {
+                return Poll::Ready(Err(Fault::new(
+                    Code::NotSent,
+                    "the session ended before all of the call was sent",
+                )));
+            }
+        };
         match &self.ended {
+            _ if is_accepted => Poll::Ready(Ok(())),
             Some(_) => Poll::Ready(Err(Fault::new(
                 Code::MaybeRan,
                 "the session ended before the peer acknowledged the call",
             ))),
             None => Poll::Pending,
-        }
-    }
-
-    /// R12.2: the peer's ack has passed the frame of a TELL, and its last PART.
-    fn poll_accepted(&mut self, seq: u64, waker: &Waker) -> bool {
-        match self.flow.transfers.told(seq, waker) {
-            Told::Whole => self.poll_acked(seq, waker),
-            Told::With(last) => self.poll_acked(last, waker),
-            Told::Open => false,
         }
     }
 
@@ -140,6 +145,8 @@ impl<O: Object> Session<O> {
             self.calls.remove(id);
             self.forget_value(id);
         }
+        // It may have left a transfer slot.
+        self.pump();
     }
 
     /// Gives up an OPEN of ours that has no answer (R21): one that was not numbered never goes, and the reference
@@ -149,7 +156,10 @@ impl<O: Object> Session<O> {
             return;
         };
         match import.name.target().and_then(Target::as_open) {
-            Some(c) => self.cancel_sent(c),
+            Some(c) => {
+                self.cancel_sent(c);
+                self.pump();
+            }
             None if import.name == Name::UNSENT => {
                 self.cancel_unsent(key, never_opened());
                 self.pump_lines();
@@ -166,8 +176,7 @@ impl<O: Object> Session<O> {
             return;
         }
         call.cancelled = true;
-        self.post(|buf| frame::write_cancel(buf, id));
-        self.abort_transfer(|_, of| of == Of::Call(id));
+        self.post_cancel(id);
         if mutant!("cancel_unpin") {
             self.unpin(id);
         }
@@ -204,7 +213,7 @@ impl<O: Object> Session<O> {
         match self.calls.get(id) {
             Some(call) if call.answer.is_none() && !call.arriving => {
                 let (depth, charge, lends) = (call.depth, call.charge, call.lent.is_some());
-                self.abort_transfer(|_, of| of == Of::Call(id));
+                self.abort_transfer(Of::Call(id));
                 if lends {
                     self.unpin(id);
                 }

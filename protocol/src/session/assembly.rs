@@ -306,7 +306,11 @@ impl<O: Object> Session<O> {
                 self.advance_held(target)
             }
             To::Ret(id, caps) => {
-                scan_whole(&open.bytes, caps.len(), &mut budget)?;
+                if let Err(violation) = scan_whole(&open.bytes, caps.len(), &mut budget) {
+                    // Not dropped here: that may run the user's code.
+                    self.scrap_caps(caps);
+                    return Err(violation.into());
+                }
                 self.deliver_ret(id, Blob::from(open.bytes), caps);
                 Ok(())
             }

@@ -117,6 +117,17 @@ pub(super) struct Waiting<O> {
     pub trace: Box<str>,
 }
 
+impl<O> Waiting<O> {
+    /// What it takes of `Config::backlog`: only one-way calls do, as nobody need wait for those.
+    pub(super) fn backlog(&self) -> usize {
+        if self.kind == CallKind::Tell {
+            self.args.len()
+        } else {
+            0
+        }
+    }
+}
+
 impl<O: Clone> Waiting<O> {
     /// Our own objects among its arguments.
     pub(super) fn own(&self) -> impl Iterator<Item = O> {
@@ -258,7 +269,7 @@ impl<O: Object> Session<O> {
             chain: out.chain,
             trace: out.trace.into(),
         };
-        self.waiting_bytes += waiting.args.len();
+        self.waiting_bytes += waiting.backlog();
         let key = self.waiting.insert(Box::new(waiting));
         if let Some(line) = self.lines.get_mut(lane) {
             line.waiting.push_back(key);

@@ -46,7 +46,19 @@ struct Kept {
 struct Posted {
     frame: Vec<u8>,
     /// It is the head of a transfer, which needs a slot too (R18.7).
-    bulk: Option<Box<(Of, Bytes)>>,
+    bulk: Option<Box<Bulk>>,
+}
+
+/// A large result that goes out.
+#[derive(Debug)]
+pub(super) struct Bulk {
+    /// The peer's id of the call.
+    pub call: u64,
+    pub data: Bytes,
+    /// What the call is charged, and at which depth. It is given back with RET (R13.7), so that a peer that calls again
+    /// before that goes beyond its grant: what waits here is bounded by it.
+    pub depth: u8,
+    pub charge: u32,
 }
 
 /// The state of both directions of one session.
@@ -63,6 +75,8 @@ pub(super) struct Flow {
     acked: u64,
     /// Frames without permit that wait for room, unnumbered, in order.
     backlog: VecDeque<Posted>,
+    /// So many at its front were put ahead of the others.
+    ahead: usize,
     backlog_bytes: usize,
     /// Bytes of transfers whose head is in `backlog`.
     backlog_bulk: u64,
@@ -89,6 +103,7 @@ impl Default for Flow {
             kept_bytes: 0,
             acked: 0,
             backlog: VecDeque::new(),
+            ahead: 0,
             backlog_bytes: 0,
             backlog_bulk: 0,
             transfers: Transfers::default(),
@@ -251,19 +266,40 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// As [`post`](Self::post), for the head of a transfer of `data`. It waits in its place for a slot (R18.7).
-    pub(super) fn post_head(&mut self, of: Of, data: Bytes, write: impl FnOnce(&mut Vec<u8>)) {
-        if self.has_room() && self.has_transfer_slot() {
-            let head = self.flow.put(write);
-            self.flow.transfers.begin(head, of, data);
+    /// As [`post`](Self::post), ahead of what waits: for a frame that makes room for others, and that no order binds to
+    /// those. Such frames keep their own order.
+    pub(super) fn post_ahead(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+        let flow = &mut self.flow;
+        if flow.ahead == 0 && flow.room(self.config.replay) {
+            flow.put(write);
             return;
         }
         let mut frame = Vec::new();
         write(&mut frame);
+        flow.backlog_bytes += frame.len();
+        flow.backlog
+            .insert(flow.ahead, Posted { frame, bulk: None });
+        flow.ahead += 1;
+    }
+
+    /// As [`post`](Self::post), for a RET that is the head of a transfer. It waits in its place for a slot (R18.7).
+    pub(super) fn post_head(&mut self, bulk: Bulk, write: impl FnOnce(&mut Vec<u8>)) {
+        if self.has_room() && self.has_transfer_slot() {
+            let head = self.flow.put(write);
+            return self.begin_result(head, bulk);
+        }
+        let mut frame = Vec::new();
+        write(&mut frame);
         self.flow.backlog_bytes += frame.len();
-        self.flow.backlog_bulk += data.len() as u64;
-        let bulk = Some(Box::new((of, data)));
+        self.flow.backlog_bulk += bulk.data.len() as u64;
+        let bulk = Some(Box::new(bulk));
         self.flow.backlog.push_back(Posted { frame, bulk });
+    }
+
+    fn begin_result(&mut self, head: u64, bulk: Bulk) {
+        self.uncharge(bulk.depth, bulk.charge);
+        let of = Of::Ret(bulk.call);
+        self.flow.transfers.begin(head, of, bulk.data);
     }
 
     /// Numbers `count` frames that stand back to back, if there is room for all of them in this batch.
@@ -396,11 +432,12 @@ impl<O: Object> Session<O> {
                 break;
             }
             if let Some(Posted { frame, bulk }) = self.flow.backlog.pop_front() {
+                self.flow.ahead = self.flow.ahead.saturating_sub(1);
                 self.flow.backlog_bytes -= frame.len();
                 let seq = self.flow.put(|buf| buf.extend_from_slice(&frame));
-                if let Some((of, data)) = bulk.map(|bulk| *bulk) {
-                    self.flow.backlog_bulk -= data.len() as u64;
-                    self.flow.transfers.begin(seq, of, data);
+                if let Some(bulk) = bulk {
+                    self.flow.backlog_bulk -= bulk.data.len() as u64;
+                    self.begin_result(seq, *bulk);
                 }
             }
         }

@@ -40,6 +40,10 @@ impl<O: Object> Session<O> {
             trace: invocation.trace(),
         };
         let id = invocation.id;
+        if invocation.is_flush() {
+            // Its own host answers it.
+            self.forget_flush(id);
+        }
         self.set_place(id, Place::Flushing);
         let sent = if invocation.kind == CallKind::Open {
             let import = self

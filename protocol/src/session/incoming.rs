@@ -117,7 +117,7 @@ pub(super) struct OpenTells {
     pub flushes: Vec<Flush>,
 }
 
-/// A `flush()` that waits.
+/// A `flush()` that came while TELLs on its target were open.
 #[derive(Debug)]
 pub(super) struct Flush {
     pub id: IncomingId,
@@ -125,6 +125,8 @@ pub(super) struct Flush {
     pub border: u64,
     /// How many it still waits for.
     pub left: u32,
+    /// Its turn came (R10.2): what it waits for may end before that.
+    pub started: bool,
 }
 
 impl Flushes {
@@ -133,6 +135,14 @@ impl Flushes {
             errors: Vec::new(),
             open: HashMap::with_hasher(IdHash::seeded(seed)),
         }
+    }
+}
+
+impl<O> Invocation<O> {
+    /// Whether it is answered by the session (R12.6).
+    #[inline]
+    pub(super) fn is_flush(&self) -> bool {
+        self.method == FLUSH && self.kind == CallKind::Call
     }
 }
 
@@ -220,6 +230,9 @@ impl<O: Object> Session<O> {
         };
         if let Payload::Transfer(len) = call.args {
             self.expect_args(len, &invocation)?;
+        }
+        if invocation.is_flush() {
+            self.expect_flush(id, call.target);
         }
         if call.kind == CallKind::Open {
             _ = self.opened.insert(call.id, Opened::new());
@@ -363,7 +376,7 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn start_now(&mut self, o: O, invocation: Invocation<O>) {
-        if invocation.method == FLUSH && invocation.kind == CallKind::Call {
+        if invocation.is_flush() {
             self.garbage.push(o);
             return self.flush(invocation);
         }
@@ -393,6 +406,9 @@ impl<O: Object> Session<O> {
 
     /// Answers a call that does not run, and gives back the references it brought.
     pub(super) fn refuse(&mut self, invocation: Invocation<O>, fault: Fault) {
+        if invocation.is_flush() {
+            self.forget_flush(invocation.id);
+        }
         self.discard(invocation.caps);
         self.forget_args(invocation.id);
         // It holds no running slot.
@@ -429,7 +445,7 @@ impl<O: Object> Session<O> {
         let id = IncomingId::call(id);
         let Some(call) = self.in_call(id) else {
             // Its result may still be on its way.
-            self.abort_transfer(|_, of| of == Of::Ret(id.number()));
+            self.abort_transfer(Of::Ret(id.number()));
             return;
         };
         call.cancelled = true;

@@ -3,9 +3,10 @@
 use helve_handles::Target;
 
 use super::caps::{Cap, table_full};
+use super::flow::Bulk;
 use super::incoming::{Flush, InCall, IncomingId, Place, Reply, to_send};
 use super::tables::{Outcome, Standing};
-use super::transfer::{Of, announce};
+use super::transfer::announce;
 use super::{ImportKey, Invocation, Object, Session};
 use crate::Code;
 use crate::blob::Body;
@@ -131,10 +132,7 @@ impl<O: Object> Session<O> {
             return self.respond_fault(id, Fault::new(Code::Internal, &text));
         }
         if caps.is_empty() {
-            if let Some(call) = self.finish(id) {
-                self.post_ret(call, value, &[]);
-            }
-            return;
+            return self.post_ret(id, value, &[]);
         }
         // A method that ran gives its result, even if a reference in it leads nowhere.
         let replaced: Vec<Cap<O>>;
@@ -152,19 +150,29 @@ impl<O: Object> Session<O> {
             return self.respond_fault(id, fault);
         }
         let encoded = self.encode_caps(caps);
-        if let Some(call) = self.finish(id) {
-            self.post_ret(call, value, &encoded.descriptors);
-        }
+        self.post_ret(id, value, &encoded.descriptors);
         self.post_mentioned(&encoded.broken);
     }
 
     /// RET, in one frame or as the head of a transfer.
-    fn post_ret(&mut self, call: u64, value: Body<'_>, caps: Caps<'_>) {
+    fn post_ret(&mut self, id: IncomingId, value: Body<'_>, caps: Caps<'_>) {
         if value.len() <= PAYLOAD_MAX {
-            return self.post(|buf| frame::write_ret(buf, call, &value, caps, &[]));
+            if let Some(call) = self.finish(id) {
+                self.post(|buf| frame::write_ret(buf, call, &value, caps, &[]));
+            }
+            return;
         }
+        let (Some(entry), Some(call)) = (self.take_in_call(id), id.as_call()) else {
+            return;
+        };
         let announced = announce(value.len());
-        self.post_head(Of::Ret(call), value.to_bytes(), |buf| {
+        let bulk = Bulk {
+            call,
+            data: value.to_bytes(),
+            depth: entry.depth,
+            charge: entry.charge,
+        };
+        self.post_head(bulk, |buf| {
             frame::write_ret(buf, call, &announced, caps, &[]);
         });
     }
@@ -238,10 +246,11 @@ impl<O: Object> Session<O> {
             let number = id.number();
             open.flushes.retain_mut(|flush| {
                 flush.left -= u32::from(number < flush.border).min(flush.left);
-                if flush.left == 0 {
+                let ends = flush.left == 0 && flush.started;
+                if ends {
                     ended.push(flush.id);
                 }
-                flush.left > 0
+                !ends
             });
         }
         if open.count == 0 && open.flushes.is_empty() {
@@ -271,17 +280,30 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// `helve.Object/flush`: answered once all earlier TELLs on that target have ended (R12).
+    /// `helve.Object/flush` came: it waits for the TELLs that are open on its target, and for none that comes later.
+    pub(super) fn expect_flush(&mut self, id: IncomingId, target: Target) {
+        if let Some(open) = self.flushes.open.get_mut(&target) {
+            open.flushes.push(Flush {
+                id,
+                border: self.tells.next_id(),
+                left: open.count,
+                started: false,
+            });
+        }
+    }
+
+    /// Its turn: answered once those have ended (R12.6).
     pub(super) fn flush(&mut self, invocation: Invocation<O>) {
         self.set_place(invocation.id, Place::Flushing);
         self.discard(invocation.caps);
-        match self.flushes.open.get_mut(&invocation.target) {
-            Some(open) if open.count > 0 => open.flushes.push(Flush {
-                id: invocation.id,
-                border: self.tells.next_id(),
-                left: open.count,
-            }),
-            _ => self.answer_flush(invocation.id, invocation.target),
+        let open = self.flushes.open.get_mut(&invocation.target);
+        let mut flushes = open.into_iter().flat_map(|open| &mut open.flushes);
+        match flushes.find(|flush| flush.id == invocation.id) {
+            Some(flush) if flush.left > 0 => flush.started = true,
+            _ => {
+                self.forget_flush(invocation.id);
+                self.answer_flush(invocation.id, invocation.target);
+            }
         }
     }
 
@@ -295,13 +317,16 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// Takes a `flush()` out that was cancelled.
+    /// Takes a `flush()` out that waits no more: cancelled, refused, sent on.
     pub(super) fn forget_flush(&mut self, id: IncomingId) {
         let Some(target) = self.in_call(id).map(|call| call.target) else {
             return;
         };
         if let Some(open) = self.flushes.open.get_mut(&target) {
             open.flushes.retain(|flush| flush.id != id);
+            if open.count == 0 && open.flushes.is_empty() {
+                self.flushes.open.remove(&target);
+            }
         }
     }
 

@@ -15,6 +15,9 @@ use crate::limits::PAYLOAD_MAX;
 /// PARTs that may be unacknowledged, in bytes: a small frame goes out after at most four more of them.
 const WINDOW: usize = 4 * PAYLOAD_MAX;
 
+/// The number of a PART that will not be numbered any more.
+const NEVER: u64 = u64::MAX;
+
 /// Whose payload it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Of {
@@ -46,7 +49,8 @@ pub(super) struct Transfers {
     /// Numbers and lengths of PARTs that are not acknowledged.
     parts: VecDeque<(u64, usize)>,
     unacked: usize,
-    /// Of TELLs whose last PART is numbered and not acknowledged: head and last PART.
+    /// Of TELLs whose last PART is numbered and not acknowledged: head and last PART. At the end of a session also of
+    /// those that were still open, with [`NEVER`].
     told: Vec<(u64, u64)>,
     /// Bytes of open results, which no permit bounds.
     results: u64,
@@ -62,6 +66,8 @@ pub(super) enum Told {
     With(u64),
     /// Not all of it is numbered.
     Open,
+    /// Not all of it was, when the session ended.
+    Cut,
 }
 
 impl Transfers {
@@ -107,7 +113,10 @@ impl Transfers {
     /// Whether the TELL of this head is accepted with its head, with a later frame, or not yet numbered whole.
     pub(super) fn told(&mut self, head: u64, waker: &Waker) -> Told {
         if let Some((_, last)) = self.told.iter().find(|(h, _)| *h == head) {
-            return Told::With(*last);
+            return match *last {
+                NEVER => Told::Cut,
+                last => Told::With(last),
+            };
         }
         let Some(open) = self.open.iter_mut().find(|open| open.head == head) else {
             return Told::Whole;
@@ -131,8 +140,8 @@ impl Transfers {
     }
 
     /// Takes one out before its end. Its head.
-    fn take(&mut self, is: impl Fn(u64, Of) -> bool) -> Option<u64> {
-        let at = self.open.iter().position(|open| is(open.head, open.of))?;
+    fn take(&mut self, of: Of) -> Option<u64> {
+        let at = self.open.iter().position(|open| open.of == of)?;
         let open = self.open.remove(at)?;
         let head = open.head;
         self.close(open);
@@ -144,9 +153,11 @@ impl Transfers {
         for open in self.open.drain(..) {
             wakes.extend(open.waiters);
             self.spent.push(open.data);
+            if open.of == Of::Tell {
+                self.told.push((open.head, NEVER));
+            }
         }
         self.parts.clear();
-        self.told.clear();
         (self.unacked, self.results) = (0, 0);
     }
 }
@@ -206,16 +217,21 @@ impl<O: Object> Session<O> {
         Some(message)
     }
 
-    /// Ends a transfer that nobody wants any more: a PART without bytes (R18.10, R18.11). Whether there was one.
-    pub(super) fn abort_transfer(&mut self, is: impl Fn(u64, Of) -> bool) -> bool {
-        if self.flow.transfers.len() == 0 {
-            return false;
+    /// Ends a transfer that nobody wants any more: a PART without bytes (R18.10, R18.11). Its slot is free, so this goes
+    /// ahead of the heads that wait for one (R18.14): behind them, the peer would count one too many.
+    pub(super) fn abort_transfer(&mut self, of: Of) {
+        if let Some(head) = self.flow.transfers.take(of) {
+            self.post_ahead(|buf| frame::write_part(buf, head, None));
         }
-        let Some(head) = self.flow.transfers.take(is) else {
-            return false;
+    }
+
+    /// CANCEL of a call of ours, and an abort behind it if its arguments are still on their way (R18.11).
+    pub(super) fn post_cancel(&mut self, id: u64) {
+        let Some(head) = self.flow.transfers.take(Of::Call(id)) else {
+            return self.post(|buf| frame::write_cancel(buf, id));
         };
-        self.post(|buf| frame::write_part(buf, head, None));
-        true
+        self.post_ahead(|buf| frame::write_cancel(buf, id));
+        self.post_ahead(|buf| frame::write_part(buf, head, None));
     }
 
     /// Large buffers that are done with. Drop them where nobody waits: it may take milliseconds.

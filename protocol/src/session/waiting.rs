@@ -130,7 +130,7 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn emit_waiting(&mut self, key: WaitKey, waiting: Waiting<O>) {
-        self.waiting_bytes -= waiting.args.len();
+        self.waiting_bytes -= waiting.backlog();
         let Waiting {
             kind,
             asker,
@@ -199,7 +199,7 @@ impl<O: Object> Session<O> {
         let Some(waiting) = self.waiting.remove(key) else {
             return;
         };
-        self.waiting_bytes -= waiting.args.len();
+        self.waiting_bytes -= waiting.backlog();
         self.release_named(waiting.to, waiting.caps);
         match waiting.asker {
             Asker::Task(waker) => self.settle_waiting(key, Waited::Failed(fault), waker),

@@ -1,9 +1,9 @@
 //! Long payloads for the tests of transfers.
 
 use bytes::Bytes;
-use helve_protocol::session::{CallKey, Cap, ImportKey, Outgoing};
+use helve_protocol::session::{CallKey, Cap, ImportKey, Outgoing, ReceiptKey};
 
-use super::{A, Pair, Read, TestObject};
+use super::{A, Pair, Read, Side, TestObject};
 
 pub const MIB: usize = 1 << 20;
 
@@ -29,16 +29,41 @@ pub fn call_with(
     args: &Bytes,
     caps: &[Cap<TestObject>],
 ) -> CallKey {
+    call_by(pair, A, to, args, caps)
+}
+
+/// A call with long arguments.
+pub fn call_by(
+    pair: &mut Pair,
+    side: Side,
+    to: ImportKey,
+    args: &Bytes,
+    caps: &[Cap<TestObject>],
+) -> CallKey {
     let out = Outgoing {
         args: args.into(),
         ..Pair::out(to, caps, 0)
     };
-    let key = pair.session(A).call(&out, None).expect("taken");
-    pair.end(A).calls.push((key, key));
+    let key = pair.session(side).call(&out, None).expect("taken");
+    pair.end(side).calls.push((key, key));
     key
+}
+
+/// A one-way call of A's with long arguments.
+pub fn tell_with(pair: &mut Pair, to: ImportKey, args: &Bytes) -> ReceiptKey {
+    let out = Outgoing {
+        args: args.into(),
+        ..Pair::out(to, &[], 0)
+    };
+    pair.session(A).tell(&out).expect("taken")
 }
 
 /// What each frame is that A sent since `mark`: its kind.
 pub fn kinds(pair: &mut Pair, mark: usize) -> Vec<u8> {
-    pair.frames(A, mark).iter().map(Read::kind).collect()
+    kinds_of(pair, A, mark)
+}
+
+/// What each frame is that a side sent since `mark`: its kind.
+pub fn kinds_of(pair: &mut Pair, side: Side, mark: usize) -> Vec<u8> {
+    pair.frames(side, mark).iter().map(Read::kind).collect()
 }

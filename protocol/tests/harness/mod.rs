@@ -30,7 +30,7 @@ pub const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
 /// A method of the tests' own.
 pub const METHOD: u32 = 7;
 
-pub use long::{MIB, args, call_with, kinds, value};
+pub use long::{MIB, args, call_by, call_with, kinds, kinds_of, tell_with, value};
 pub use objects::{Flag, Nursery, TestObject};
 pub use setup::Side::{A, B};
 pub use setup::{Setup, Side};
@@ -148,8 +148,15 @@ impl Pair {
 
     /// Puts what a side has to say on the link. How many messages.
     pub fn transmit(&mut self, side: Side) -> usize {
+        self.transmit_few(side, usize::MAX)
+    }
+
+    /// Puts up to `most` messages on the link. How many.
+    pub fn transmit_few(&mut self, side: Side, most: usize) -> usize {
         let mut n = 0;
-        while let Some(message) = self.session(side).poll_transmit() {
+        while n < most
+            && let Some(message) = self.session(side).poll_transmit()
+        {
             self.end(side).sent.push(message.clone());
             self.end(side.other()).inbox.push_back(message);
             n += 1;
