@@ -452,3 +452,43 @@ fn large_results_under_way_keep_new_calls_of_depth_0_from_starting() {
         pair.finish();
     }
 }
+
+/// Each seeded bug of transfers (`src/mutation.rs`) fails a test above, and for its own reason.
+#[cfg(feature = "mutations")]
+#[test]
+fn every_mutation_of_transfers_fails_a_test() {
+    // R18.2, R18.5, I1.2
+    let cases: [(&str, fn(), &str); 4] = [
+        (
+            "late_parts",
+            a_call_on_another_target_overtakes_the_transfer,
+            "I1.2",
+        ),
+        (
+            "late_parts_ids",
+            a_held_call_keeps_its_target_after_the_release,
+            "the held call keeps it",
+        ),
+        (
+            "hold_skip",
+            later_calls_on_the_same_target_are_held_in_order,
+            "nothing_runs",
+        ),
+        (
+            "hold_nopin",
+            a_held_call_keeps_its_target_after_the_release,
+            "the held call keeps it",
+        ),
+    ];
+    for (name, test, why) in cases {
+        helve_protocol::mutation::set(name);
+        let result = std::panic::catch_unwind(test);
+        helve_protocol::mutation::set("");
+        let panic = result.expect_err(name);
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()));
+        let text = text.unwrap_or_default();
+        assert!(text.contains(why), "{name}: {text}");
+        test();
+    }
+}

@@ -54,6 +54,8 @@ pub(super) struct Assembly<O> {
     open: HashMap<u64, Incomplete<O>, IdHash>,
     /// In order of arrival, by target as written.
     held: HashMap<Target, VecDeque<Held<O>>, IdHash>,
+    #[cfg(feature = "mutations")]
+    pub(super) late: super::late::Late,
 }
 
 impl<O> Assembly<O> {
@@ -61,6 +63,8 @@ impl<O> Assembly<O> {
         Assembly {
             open: HashMap::with_hasher(IdHash::seeded(seed)),
             held: HashMap::with_hasher(IdHash::seeded(seed.rotate_left(7))),
+            #[cfg(feature = "mutations")]
+            late: Default::default(),
         }
     }
 
@@ -259,6 +263,10 @@ impl<O: Object> Session<O> {
         head: u64,
         data: Option<Span>,
     ) -> Result<(), Violation> {
+        #[cfg(feature = "mutations")]
+        if let Some(result) = self.late_part(message, head, data) {
+            return result;
+        }
         let open = self.assembly.open.get_mut(&head).ok_or(PART)?;
         let Some(data) = data else {
             if let Some(open) = self.assembly.open.remove(&head) {

@@ -7,6 +7,8 @@ use helve_handles::{IdHash, Tag, Target};
 
 use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
+#[cfg(feature = "mutations")]
+use super::late::insert;
 use super::permits::{Grant, charge};
 use super::tables::{Hosted, Opened, Outcome};
 use super::transfer::Of;
@@ -26,6 +28,13 @@ const DEADLINE_MS: u64 = 3_600_000;
 
 /// FNV-1a of `helve.Object/flush` (R12).
 pub(super) const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
+
+/// Ids rise, so there is a place for this one.
+#[cfg(not(feature = "mutations"))]
+#[inline]
+fn insert<T>(map: &mut helve_handles::RisingMap<T>, id: u64, entry: T) {
+    _ = map.insert(id, entry);
+}
 
 /// Names a call of the peer's until it is answered: CALLs and OPENs by their id, TELLs by a number of our own.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -167,19 +176,24 @@ impl<O: Object> Session<O> {
         parsed: &Parsed,
         call: &CallFrame,
     ) -> Result<(), Violation> {
+        #[cfg(feature = "mutations")]
+        if self.is_late(message, parsed, call) {
+            return Ok(());
+        }
         let (args, len) = match call.args {
             Payload::Inline(span) => (Blob::slice(message, span.range()), span.len()),
             Payload::Transfer(len) => (Blob::EMPTY, usize::try_from(len).unwrap_or(usize::MAX)),
         };
         let counts = call.kind != CallKind::Tell;
         if counts {
-            if call.id <= self.last_id || call.id - self.last_id > ID_STEP {
+            let goes_back = call.id <= self.last_id || call.id - self.last_id > ID_STEP;
+            if goes_back && !mutant!("late_parts_ids") {
                 return Err(Violation {
                     rule: "I1.2",
                     what: "a call id that goes back, or rises by over 2^20",
                 });
             }
-            self.last_id = call.id;
+            self.last_id = self.last_id.max(call.id);
         }
         let depth = usize::from(call.ext.depth);
         let lane = self.lane(depth);
@@ -210,7 +224,7 @@ impl<O: Object> Session<O> {
             lent: (!lent.is_empty()).then(|| Box::new(lent)),
         };
         let id = if counts {
-            _ = self.incoming.insert(call.id, in_call);
+            insert(&mut self.incoming, call.id, in_call);
             IncomingId::call(call.id)
         } else {
             let n = self.tells.next_id();
@@ -235,7 +249,7 @@ impl<O: Object> Session<O> {
             self.expect_flush(id, call.target);
         }
         if call.kind == CallKind::Open {
-            _ = self.opened.insert(call.id, Opened::new());
+            insert(&mut self.opened, call.id, Opened::new());
             self.pending_opens += 1;
             if let Some(fault) = self.over_open_quota()? {
                 self.refuse(invocation, fault);

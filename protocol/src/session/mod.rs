@@ -19,6 +19,8 @@ mod end;
 mod flow;
 mod forward;
 mod incoming;
+#[cfg(feature = "mutations")]
+mod late;
 mod opens;
 mod permits;
 mod replies;

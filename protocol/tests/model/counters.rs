@@ -18,11 +18,17 @@ pub struct Counters {
     pub pending_args: u64,
     pub aliases: u64,
     pub waited: u64,
+    pub large: u64,
+    pub large_results: u64,
+    pub large_cancelled: u64,
+    pub given_up: u64,
+    pub lost_before: u64,
+    pub lost_running: u64,
 }
 
 impl Counters {
     pub fn add(&mut self, other: &Counters) {
-        let pairs: [(&mut u64, u64); 15] = [
+        let pairs: [(&mut u64, u64); 21] = [
             (&mut self.executed, other.executed),
             (&mut self.nested, other.nested),
             (&mut self.cancelled_before, other.cancelled_before),
@@ -38,6 +44,12 @@ impl Counters {
             (&mut self.pending_args, other.pending_args),
             (&mut self.aliases, other.aliases),
             (&mut self.waited, other.waited),
+            (&mut self.large, other.large),
+            (&mut self.large_results, other.large_results),
+            (&mut self.large_cancelled, other.large_cancelled),
+            (&mut self.given_up, other.given_up),
+            (&mut self.lost_before, other.lost_before),
+            (&mut self.lost_running, other.lost_running),
         ];
         for (sum, n) in pairs {
             *sum += n;

@@ -4,6 +4,17 @@ use crate::harness::{A, B};
 use crate::replay;
 use crate::steps::{Step, Swarm};
 
+/// Without large payloads, over a link that lasts.
+const SMALL: Swarm = Swarm {
+    calls: 99,
+    running: 256,
+    tight: false,
+    alias: false,
+    large: 0,
+    transfers: 64,
+    lost: false,
+};
+
 /// An OPEN was cancelled while its method ran, and was then answered with a handle that never settles.
 #[test]
 fn seed_559() {
@@ -13,6 +24,7 @@ fn seed_559() {
         running: 256,
         tight: true,
         alias: true,
+        ..SMALL
     };
     replay(
         &swarm,
@@ -135,6 +147,7 @@ fn seed_26() {
         running: 256,
         tight: false,
         alias: false,
+        ..SMALL
     };
     replay(
         &swarm,
@@ -242,6 +255,46 @@ fn seed_26() {
             Drop {
                 by: B,
                 which: 2708898209,
+            },
+        ],
+    );
+}
+
+/// The abort of a cancelled call came behind the head that took its slot: one transfer too many (R18.7).
+#[test]
+fn seed_246() {
+    use Step::*;
+    let swarm = Swarm {
+        tight: true,
+        large: 4,
+        transfers: 1,
+        ..SMALL
+    };
+    replay(
+        &swarm,
+        &[
+            Call {
+                by: A,
+                on: 3513558053,
+                kind: 1309595326,
+                give: 3536545119,
+            },
+            Call {
+                by: B,
+                on: 580409251,
+                kind: 2545902069,
+                give: 4070146431,
+            },
+            Send { by: B },
+            Deliver { to: A, n: 3 },
+            Finish {
+                by: A,
+                run: 39597769,
+                how: 568528707,
+            },
+            Cancel {
+                by: A,
+                which: 2224703086,
             },
         ],
     );

@@ -33,6 +33,9 @@ pub struct CallShadow {
     /// The import it was made on, and its depth: calls of one group start in order.
     pub group: (Side, ImportKey, u8),
     pub args: Vec<Shadow>,
+    /// Bytes of its arguments, if they are more than one frame holds, else 0; and of its result.
+    pub large: usize,
+    pub large_result: usize,
     /// Among target and arguments is a handle that was lent.
     pub lent: bool,
     /// It may overtake its group (R13.14).

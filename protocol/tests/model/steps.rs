@@ -36,6 +36,12 @@ pub struct Swarm {
     pub tight: bool,
     /// OPENs are answered with handles that are not settled, too.
     pub alias: bool,
+    /// Of sixteen payloads, so many go in PARTs.
+    pub large: u32,
+    /// Payloads that may be under way in PARTs at once, in each direction.
+    pub transfers: u32,
+    /// The link ends after the last step, whatever is on its way.
+    pub lost: bool,
 }
 
 /// One step. The numbers are taken modulo what there is.
@@ -66,6 +72,8 @@ pub enum Step {
     Revoke { by: Side, which: u32 },
     /// What a side has to say goes on the link.
     Send { by: Side },
+    /// The first messages of it do.
+    SendFew { by: Side, n: u32 },
     /// Messages arrive.
     Deliver { to: Side, n: u32 },
     /// Time passes.
@@ -80,6 +88,9 @@ pub fn schedule(seed: u64, len: usize) -> (Swarm, Vec<Step>) {
         running: rng.pick(&[1, 2, 256, 256]),
         tight: rng.below(4) == 0,
         alias: rng.below(3) == 0,
+        large: rng.pick(&[0, 0, 0, 1, 4]),
+        transfers: rng.pick(&[1, 2, 64]),
+        lost: rng.below(6) == 0,
     };
     // Weights of the steps, in their order.
     let nested = rng.pick(&[1, 4, 9]);
@@ -122,6 +133,11 @@ pub fn schedule(seed: u64, len: usize) -> (Swarm, Vec<Step>) {
             },
             4 => Step::Drop { by, which: raw() },
             5 => Step::Revoke { by, which: raw() },
+            // A link that carries PARTs is slow: other frames come between them.
+            6 if swarm.large > 0 && raw().is_multiple_of(2) => Step::SendFew {
+                by,
+                n: 1 + raw() % 3,
+            },
             6 => Step::Send { by },
             7 => Step::Deliver {
                 to: by,

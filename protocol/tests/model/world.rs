@@ -14,6 +14,7 @@ use crate::counters::Counters;
 use crate::harness::{A, B, Flag, METHOD, Pair, Running, Setup, Side, TestObject};
 use crate::shadow::{CallShadow, Graph, Shadow};
 use crate::steps::{Step, Swarm, mix};
+use payload::{arguments, total};
 
 pub type Check<T = ()> = Result<T, String>;
 
@@ -26,7 +27,9 @@ macro_rules! ensure {
 }
 
 mod check;
+mod loss;
 mod methods;
+mod payload;
 
 /// A local reference of an application.
 #[derive(Clone, Copy, Debug)]
@@ -87,6 +90,7 @@ struct Plan {
     by: Side,
     on: Handle,
     kind: CallKind,
+    large: usize,
     caps: Vec<(Cap<TestObject>, Shadow)>,
     lent: bool,
     depth: u8,
@@ -101,7 +105,8 @@ impl World {
         let setup = Setup {
             limits: Limits::default()
                 .with_calls(swarm.calls)
-                .with_nested(swarm.calls),
+                .with_nested(swarm.calls)
+                .with_transfers(swarm.transfers),
             running: swarm.running,
             replay: swarm.tight.then_some(TIGHT),
             ..Setup::default()
@@ -162,6 +167,7 @@ impl World {
                     by,
                     on,
                     kind: kind_of(kind),
+                    large: total(give, self.swarm.large),
                     caps,
                     lent,
                     depth: 0,
@@ -195,6 +201,7 @@ impl World {
                     by,
                     on,
                     kind: kind_of(kind),
+                    large: total(give, self.swarm.large),
                     caps,
                     lent: lent || on.lent,
                     depth,
@@ -233,6 +240,7 @@ impl World {
                 }
             }
             Step::Send { by } => _ = self.pair.transmit(by),
+            Step::SendFew { by, n } => _ = self.pair.transmit_few(by, n as usize),
             Step::Deliver { to, n } => {
                 self.pair.deliver(to, n as usize);
                 if let Some(violation) = self.pair.end(to).violation {
@@ -294,6 +302,7 @@ impl World {
             by,
             on,
             kind,
+            large,
             caps,
             lent,
             depth,
@@ -313,6 +322,8 @@ impl World {
             on: on.shadow,
             group: (by, on.key, depth),
             args,
+            large,
+            large_result: 0,
             lent,
             free: false,
             cancelled: false,
@@ -321,11 +332,11 @@ impl World {
             given: None,
             promise: None,
         });
-        let args = payload(uid, caps.len());
+        let args = arguments(uid, caps.len(), large);
         let out = Outgoing {
             to: on.key,
             method: METHOD,
-            args: args[..].into(),
+            args: (&args).into(),
             caps: &caps,
             deadline: None,
             depth,
@@ -408,6 +419,11 @@ impl World {
                 moved |= self.poll(side)?;
             }
         }
+        for side in [A, B] {
+            // Nobody looks at them, and memory that is used again is fast.
+            self.pair.end(side).sent.clear();
+            drop(self.pair.session(side).take_spent());
+        }
         Ok(())
     }
 
@@ -415,7 +431,10 @@ impl World {
         let Wait { uid, on, run, .. } = self.app(side).waits[at];
         match on {
             WaitFor::Call(key) => {
-                self.graph.calls[uid].cancelled = true;
+                let call = &mut self.graph.calls[uid];
+                call.cancelled = true;
+                self.counters.large_cancelled += u64::from(call.large > 0 && !call.executed);
+                self.counters.given_up += u64::from(call.large_result > 0);
                 self.app(side).waits.remove(at);
                 if let Some(run) = self.run_of(side, run) {
                     run.need -= 1;
@@ -488,7 +507,7 @@ impl World {
                 run.need -= 1;
             }
             match outcome {
-                Ok(Some((_, caps))) => self.returned(side, uid, caps)?,
+                Ok(Some((value, caps))) => self.returned(side, uid, &value, caps)?,
                 Ok(None) => {}
                 Err(fault) => self.failed(uid, &fault)?,
             }
@@ -505,18 +524,4 @@ fn pick(raw: u32, len: usize) -> Option<usize> {
 
 fn kind_of(raw: u32) -> CallKind {
     [CallKind::Call, CallKind::Open, CallKind::Tell][raw as usize % 3]
-}
-
-/// `[uid, cap, ..]`.
-fn payload(uid: usize, caps: usize) -> Vec<u8> {
-    let mut args = vec![0x91 + caps as u8, 0xce];
-    args.extend((uid as u32).to_be_bytes());
-    for i in 0..caps {
-        args.extend([0xd4, 1, i as u8]);
-    }
-    args
-}
-
-fn uid_of(args: &[u8]) -> Option<usize> {
-    Some(u32::from_be_bytes(args.get(2..6)?.try_into().ok()?) as usize)
 }

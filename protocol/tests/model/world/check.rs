@@ -4,7 +4,10 @@ use helve_protocol::frame::CallKind;
 use helve_protocol::session::{IncomingId, Received, Settled};
 use helve_protocol::{Code, Fault};
 
-use super::{Check, Handle, Run, WaitFor, World, uid_of};
+use super::{
+    Check, Handle, Run, WaitFor, World,
+    payload::{arguments, result, uid_of},
+};
 use crate::counters::Counters;
 use crate::harness::{A, B, Running, Side, TestObject};
 use crate::shadow::{Given, Graph, Shadow};
@@ -23,6 +26,11 @@ impl World {
         );
         call.executed = true;
         let call = call.clone();
+        ensure!(
+            call.large == 0 || *running.inv.args == *arguments(uid, call.args.len(), call.large),
+            "the arguments of call {uid} were mangled"
+        );
+        self.counters.large += u64::from(call.large > 0);
         let id = running.object.id();
         ensure!(
             self.graph.hosts[id] == side,
@@ -141,6 +149,7 @@ impl World {
         &mut self,
         side: Side,
         uid: usize,
+        value: &[u8],
         caps: Vec<Received<TestObject>>,
     ) -> Check {
         let Some(Given::Value(shadows)) = self.graph.calls[uid].given.clone() else {
@@ -150,6 +159,12 @@ impl World {
             shadows.len() == caps.len(),
             "call {uid} lost references on its way back"
         );
+        let large = self.graph.calls[uid].large_result;
+        ensure!(
+            large == 0 || *value == *result(uid, caps.len(), large),
+            "the result of call {uid} was mangled"
+        );
+        self.counters.large_results += u64::from(large > 0);
         for (i, (cap, shadow)) in caps.iter().zip(shadows).enumerate() {
             let handle = self.check_received(side, cap, shadow, true)?;
             if let Some(handle) = handle.filter(|_| mix((uid + i) as u64).is_multiple_of(2)) {

@@ -4,7 +4,8 @@ use helve_protocol::frame::CallKind;
 use helve_protocol::session::{Cap, IncomingId, Reply};
 use helve_protocol::{Code, Fault};
 
-use super::{Handle, World};
+use super::payload::{result, total};
+use super::{Handle, Run, World};
 use crate::harness::{Side, TestObject};
 use crate::shadow::{Given, Shadow};
 use crate::steps::mix;
@@ -75,13 +76,13 @@ impl World {
             CallKind::Tell => self.pair.ret(side, run.running),
             CallKind::Call if !how.is_multiple_of(3) => {
                 self.graph.calls[uid].given = Some(Given::Value(Vec::new()));
-                self.pair.ret(side, run.running);
+                self.answer(side, run, how, &[]);
             }
             CallKind::Call => {
                 let handles = self.app(side).handles.clone();
-                let (cap, shadow) = self.result(side, target, &handles, raw);
+                let (cap, shadow) = self.reference(side, target, &handles, raw);
                 self.graph.calls[uid].given = Some(Given::Value(vec![shadow]));
-                self.pair.ret_caps(side, run.running, &[cap]);
+                self.answer(side, run, how, &[cap]);
             }
             CallKind::Open => {
                 let any = self.swarm.alias;
@@ -93,7 +94,7 @@ impl World {
                     .filter(|_| self.swarm.alias && raw.is_multiple_of(3));
                 let (cap, shadow) = match opened {
                     Some((c, shadow)) => (Cap::Opened(*c), *shadow),
-                    None => self.result(side, target, &handles, raw),
+                    None => self.reference(side, target, &handles, raw),
                 };
                 self.counters.aliases += u64::from(self.graph.resolve(shadow).is_none());
                 self.graph.calls[uid].given = Some(Given::Value(vec![shadow]));
@@ -103,8 +104,20 @@ impl World {
         }
     }
 
+    /// RET, in one frame or in PARTs.
+    fn answer(&mut self, side: Side, run: Run, how: u32, caps: &[Cap<TestObject>]) {
+        let large = total(how, self.swarm.large);
+        self.graph.calls[run.uid].large_result = large;
+        if large == 0 {
+            return self.pair.ret_caps(side, run.running, caps);
+        }
+        let value = result(run.uid, caps.len(), large);
+        self.pair
+            .respond(side, run.running, Reply::Shared(&value, caps));
+    }
+
     /// One of our objects, or a handle, to be given back.
-    pub(super) fn result(
+    fn reference(
         &mut self,
         side: Side,
         target: TestObject,
