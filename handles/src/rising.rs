@@ -281,6 +281,14 @@ impl<T> RisingMap<T> {
         ring.chain(self.side.iter().map(|(k, v)| (*k, v)))
     }
 
+    /// The entry with the least id. O(1) in the ring, else as long as the side map.
+    pub fn oldest(&self) -> Option<&T> {
+        match self.side.iter().min_by_key(|(id, _)| **id) {
+            Some((_, value)) => Some(value),
+            None => self.slots.get(self.slot(self.base))?.as_ref(),
+        }
+    }
+
     /// The ids that are in use, ascending.
     pub fn ids(&self) -> Vec<u64> {
         let mut ids: Vec<u64> = self.iter().map(|(id, _)| id).collect();

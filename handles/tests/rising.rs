@@ -36,6 +36,7 @@ fn it_behaves_as_a_map_whatever_the_gaps_and_lifetimes() {
             let probe = random(id + 5);
             assert_eq!(map.get(probe), model.get(&probe));
             assert_eq!(map.get_mut(id).copied(), model.get(&id).copied());
+            assert_eq!(map.oldest(), model.values().next());
         }
         assert_eq!(map.ids(), model.keys().copied().collect::<Vec<_>>());
         assert_eq!(map.take_all(), model.into_iter().collect::<Vec<_>>());

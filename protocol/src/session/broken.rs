@@ -70,6 +70,7 @@ impl<O: Object> Session<O> {
             return;
         }
         import.standing = Standing::Broken;
+        self.aside_due = true;
         let rare = import.rare();
         rare.fault = Some(fault.clone());
         let watchers = std::mem::take(&mut rare.watchers);

@@ -115,6 +115,8 @@ pub(super) struct Waiting<O> {
     pub depth: u8,
     pub chain: Option<u64>,
     pub trace: Box<str>,
+    /// A call in line names it as an argument, so it goes whatever it is made on (R13.15).
+    pub named: bool,
 }
 
 impl<O> Waiting<O> {
@@ -235,6 +237,8 @@ impl<O: Object> Session<O> {
         let depth = usize::from(out.depth);
         let unsent = import.name == Name::UNSENT || out.caps.iter().any(|cap| self.is_unsent(cap));
         let lane = self.lane(depth);
+        let ahead =
+            depth > 0 && import.standing == Standing::Pending && self.is_ahead(out.to, out.depth);
         self.skip_taken_out(lane);
         let Some(line) = self.lines.get(lane) else {
             return Err(Fault::new(
@@ -247,7 +251,7 @@ impl<O: Object> Session<O> {
                 .charged
                 .admits(line.grant, kind != CallKind::Tell, charge(out.args.len()));
         let slot = out.args.len() <= PAYLOAD_MAX || self.has_transfer_slot();
-        if goes && slot && !unsent && self.has_room() {
+        if goes && slot && !unsent && !ahead && self.has_room() {
             return self.emit(kind, out, asker).map(CallKey::Sent);
         }
         self.check_caps(out.caps)?;
@@ -268,14 +272,16 @@ impl<O: Object> Session<O> {
             depth: out.depth,
             chain: out.chain,
             trace: out.trace.into(),
+            named: false,
         };
         self.waiting_bytes += waiting.backlog();
         let key = self.waiting.insert(Box::new(waiting));
         if let Some(line) = self.lines.get_mut(lane) {
             line.waiting.push_back(key);
         }
-        if unsent && goes {
-            // The OPEN that it names may go under this call's grant (R13.14), and nobody may be about to wake us.
+        if (unsent || ahead) && goes {
+            // It may wait aside (R13.15), or the OPEN that it names go under its grant (R13.14), and nobody may be about
+            // to wake us.
             self.pump_lines();
         }
         Ok(CallKey::Waiting(key))

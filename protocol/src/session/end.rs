@@ -35,6 +35,7 @@ impl<O: Object> Session<O> {
                 self.wakes.extend(waker);
             }
         }
+        self.aside.clear();
         self.waiting_bytes = 0;
         let unsent = self.first_unsent();
         let (wakes, transfers) = (&mut self.wakes, &self.flow.transfers);

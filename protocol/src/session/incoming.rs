@@ -103,6 +103,8 @@ pub(super) struct InCall {
     pub cancelled: bool,
     pub charge: u32,
     pub target: Target,
+    /// The number of its frame: what came before has a smaller one (R13.16).
+    pub accepted: u64,
     /// References to expire with the call (R3).
     #[allow(
         clippy::box_collection,
@@ -221,6 +223,7 @@ impl<O: Object> Session<O> {
             cancelled: false,
             charge,
             target: call.target,
+            accepted: self.received(),
             lent: (!lent.is_empty()).then(|| Box::new(lent)),
         };
         let id = if counts {
@@ -383,7 +386,7 @@ impl<O: Object> Session<O> {
             && (self.running >= self.config.running || !self.queued.is_empty() || self.is_clogged())
         {
             self.set_place(invocation.id, Place::Queued);
-            self.queued.push_back((o, invocation));
+            self.enqueue(o, invocation);
             return;
         }
         self.start_now(o, invocation);
@@ -399,7 +402,13 @@ impl<O: Object> Session<O> {
             return;
         }
         self.running += u32::from(invocation.depth == 0);
-        self.set_place(invocation.id, Place::Running);
+        let youngest = self.youngest;
+        if let Some(call) = self.in_call(invocation.id) {
+            call.place = Place::Running;
+            if invocation.depth == 0 {
+                self.youngest = youngest.max(call.accepted);
+            }
+        }
         self.events.push_back(Event::Start(o, invocation));
     }
 
@@ -410,12 +419,51 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn start_queued(&mut self) {
-        while self.running < self.config.running && !self.is_clogged() {
+        while !self.is_clogged() && (self.running < self.config.running || self.oldest_is_queued())
+        {
             let Some((o, invocation)) = self.queued.pop_front() else {
                 return;
             };
             self.start_now(o, invocation);
         }
+    }
+
+    /// Slots are given in order of acceptance: what was held comes before what came later (R13.16).
+    fn enqueue(&mut self, o: O, invocation: Invocation<O>) {
+        let accepted = self.accepted(invocation.id);
+        let mut at = self.queued.len();
+        if mutant!("slot_late") {
+            return self.queued.push_back((o, invocation));
+        }
+        while at > 0
+            && (self.queued.get(at - 1)).is_some_and(|(_, inv)| self.accepted(inv.id) > accepted)
+        {
+            at -= 1;
+        }
+        self.queued.insert(at, (o, invocation));
+    }
+
+    fn accepted(&self, id: IncomingId) -> u64 {
+        let call = match id.as_call() {
+            Some(id) => self.incoming.get(id),
+            None => self.tells.get(id.number()),
+        };
+        call.map_or(0, |call| call.accepted)
+    }
+
+    /// Whether the first that is queued is older than every other call without an answer. All that holds a slot may wait
+    /// for it, and it waits for none of them, so it needs no slot (R13.16).
+    fn oldest_is_queued(&self) -> bool {
+        let Some((_, first)) = self.queued.front() else {
+            return false;
+        };
+        let accepted = self.accepted(first.id);
+        // Mostly all that runs is older.
+        if accepted > self.youngest || mutant!("slot_late") {
+            return false;
+        }
+        let oldest = [&self.incoming, &self.tells].map(|calls| calls.oldest());
+        (oldest.into_iter().flatten()).all(|call| call.accepted >= accepted)
     }
 
     /// Answers a call that does not run, and gives back the references it brought.

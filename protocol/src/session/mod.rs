@@ -88,7 +88,7 @@ pub struct Config {
     pub ours: Limits,
     /// What we may do to the peer.
     pub theirs: Limits,
-    /// How many handlers of depth 0 run at once; further calls wait for a slot. Default 256.
+    /// How many handlers of depth 0 run at once; further calls wait for a slot, but for the oldest (R13.16). Default 256.
     pub running: u32,
     /// OPENs of the peer without an answer, and calls queued on one of them (R14). Default 256.
     pub pending: u32,
@@ -195,6 +195,10 @@ pub struct Session<O> {
     waiting: SlotMap<WaitKey, Box<Waiting<O>>>,
     waited: HashMap<WaitKey, Waited, IdHash>,
     lines: Vec<Line<WaitKey>>,
+    /// Calls that wait for the answer of a shallower OPEN before they are put in line (R13.15), in order.
+    aside: Vec<WaitKey>,
+    /// Some of them may be put back in line.
+    aside_due: bool,
     waiting_bytes: usize,
     // Theirs.
     last_id: u64,
@@ -205,9 +209,12 @@ pub struct Session<O> {
     /// The sum of `tell_credit`.
     credit_owed: u64,
     running: u32,
+    /// What waits for a running slot, in order of acceptance (R13.16).
     queued: VecDeque<(O, Invocation<O>)>,
     assembly: assembly::Assembly<O>,
     drain: drain::Drain,
+    /// The latest acceptance among the calls of depth 0 that started.
+    youngest: u64,
     strikes: u32,
     // Both.
     exports: Exports<O>,
@@ -236,6 +243,8 @@ impl<O: Object> Session<O> {
             waiting: SlotMap::with_key(),
             waited: HashMap::default(),
             lines,
+            aside: Vec::new(),
+            aside_due: false,
             waiting_bytes: 0,
             last_id: 0,
             incoming: RisingMap::seeded(config.seed),
@@ -247,6 +256,7 @@ impl<O: Object> Session<O> {
             queued: VecDeque::new(),
             assembly: assembly::Assembly::seeded(config.seed.rotate_left(53)),
             drain: drain::Drain::default(),
+            youngest: 0,
             strikes: 0,
             exports: Exports::new(root),
             imports: Imports::new(config.seed.rotate_left(17)),

@@ -287,6 +287,7 @@ impl<O: Object> Session<O> {
             },
             (Tag::Lent, _) => None,
         };
+        self.aside_due = true;
         let names_something = match outcome.tag() {
             Tag::Yours => self.exports.by_name.get(outcome.id()).is_some(),
             _ => false,

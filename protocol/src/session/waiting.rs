@@ -1,4 +1,5 @@
-//! Calls of ours that wait to be numbered: one line for each depth, in order (R13, R4).
+//! Calls of ours that wait to be numbered: one line for each depth, in order, and aside of them those that would be held
+//! on a shallower OPEN (R13, R4).
 
 use std::task::Waker;
 
@@ -11,6 +12,7 @@ use crate::Code;
 use crate::fault::Fault;
 use crate::frame::CallKind;
 use crate::limits::PAYLOAD_MAX;
+use crate::mutation::mutant;
 
 impl<O: Object> Session<O> {
     /// Forgets what was taken out at the front of a line, so that nobody waits behind it.
@@ -30,7 +32,7 @@ impl<O: Object> Session<O> {
     pub(super) fn pump_lines(&mut self) {
         let mut moved = true;
         while moved {
-            moved = false;
+            moved = self.recall_aside();
             for lane in 0..DEPTHS {
                 while self.has_room() {
                     let Some(key) = self
@@ -55,6 +57,11 @@ impl<O: Object> Session<O> {
             self.pop(lane);
             return Step::Moved;
         };
+        if waiting.depth > 0 && !waiting.named && self.is_ahead(waiting.to, waiting.depth) {
+            self.pop(lane);
+            self.aside.push(key);
+            return Step::Moved;
+        }
         let mut named = waiting.caps.iter().filter_map(|cap| {
             if let Cap::Import(key) = cap {
                 Some(*key)
@@ -72,7 +79,8 @@ impl<O: Object> Session<O> {
             .filter(unsent)
             .or_else(|| named.find(unsent))
         {
-            return self.bring_forward(lane, key, import);
+            let named = waiting.named || import != waiting.to;
+            return self.bring_forward(lane, key, import, named);
         }
         let counts = waiting.kind != CallKind::Tell;
         if waiting.args.len() > PAYLOAD_MAX && !self.has_transfer_slot() {
@@ -101,7 +109,14 @@ impl<O: Object> Session<O> {
 
     /// A deeper call names the handle of an OPEN that still waits in a shallower line: that OPEN goes under the deeper
     /// call's grant, else a deeper call would wait for a shallower one (protocol section 7).
-    pub(super) fn bring_forward(&mut self, lane: usize, key: WaitKey, import: ImportKey) -> Step {
+    /// `named`: as an argument.
+    pub(super) fn bring_forward(
+        &mut self,
+        lane: usize,
+        key: WaitKey,
+        import: ImportKey,
+        named: bool,
+    ) -> Step {
         let Some(open) = self.who_opens(import) else {
             self.pop(lane);
             let cause = self.imports.entries.get(import).and_then(Import::fault);
@@ -120,13 +135,83 @@ impl<O: Object> Session<O> {
             return Step::Stuck;
         }
         waiting.depth = lane as u8;
+        waiting.named |= named;
         if let Some(line) = self.lines.get_mut(from) {
             line.waiting.retain(|k| *k != open);
         }
+        self.aside.retain(|k| *k != open);
+        self.aside_due = true;
         if let Some(line) = self.lines.get_mut(lane) {
             line.waiting.push_front(open);
         }
         Step::Moved
+    }
+
+    /// Whether a call of this depth on this handle would get ahead of what it waits for: the OPEN behind it is numbered,
+    /// at a smaller depth, and not answered; or it is not numbered, and names such a one. The call would be held under
+    /// a permit of its own depth, which that OPEN may need (R13.15).
+    pub(super) fn is_ahead(&self, to: ImportKey, depth: u8) -> bool {
+        if mutant!("held_deep") {
+            return false;
+        }
+        if let Some(ahead) = self.is_numbered_above(to, depth) {
+            return ahead;
+        }
+        let (mut todo, mut seen) = (vec![to], Vec::new());
+        while let Some(key) = todo.pop() {
+            match self.is_numbered_above(key, depth) {
+                Some(true) => return true,
+                Some(false) => continue,
+                None => {}
+            }
+            let waits = self.who_opens(key).filter(|open| !seen.contains(open));
+            if let Some(open) = waits.and_then(|key| self.waiting.get(key))
+                && !open.named
+            {
+                seen.extend(waits);
+                todo.push(open.to);
+                todo.extend(open.caps.iter().filter_map(|cap| match cap {
+                    Cap::Import(key) => Some(*key),
+                    _ => None,
+                }));
+            }
+        }
+        false
+    }
+
+    /// Whether this handle is that of a numbered OPEN of a smaller depth, without an answer. `None`: it is not numbered.
+    fn is_numbered_above(&self, key: ImportKey, depth: u8) -> Option<bool> {
+        let import = self.imports.entries.get(key);
+        let Some(import) = import.filter(|import| import.standing == Standing::Pending) else {
+            return Some(false);
+        };
+        let open = import.name.target()?.as_open();
+        let open = open.and_then(|c| self.calls.get(c));
+        Some(open.is_some_and(|open| open.depth < depth))
+    }
+
+    /// Puts what waits aside back in line once its OPEN is answered (R13.15): in order, and in front, for it was there
+    /// before. Whether there was any.
+    pub(super) fn recall_aside(&mut self) -> bool {
+        if !std::mem::take(&mut self.aside_due) || self.aside.is_empty() {
+            return false;
+        }
+        let before = std::mem::take(&mut self.aside);
+        let mut recalled = false;
+        for key in before.into_iter().rev() {
+            let Some((to, depth)) = self.waiting.get(key).map(|w| (w.to, w.depth)) else {
+                continue;
+            };
+            let lane = self.lane(usize::from(depth));
+            if self.is_ahead(to, depth) {
+                self.aside.push(key);
+            } else if let Some(line) = self.lines.get_mut(lane) {
+                line.waiting.push_front(key);
+                recalled = true;
+            }
+        }
+        self.aside.reverse();
+        recalled
     }
 
     pub(super) fn emit_waiting(&mut self, key: WaitKey, waiting: Waiting<O>) {
@@ -142,7 +227,9 @@ impl<O: Object> Session<O> {
             depth,
             chain,
             trace,
+            named: _,
         } = waiting;
+        self.aside_due |= kind == CallKind::Open;
         let out = Outgoing {
             to,
             method,
@@ -200,6 +287,9 @@ impl<O: Object> Session<O> {
             return;
         };
         self.waiting_bytes -= waiting.backlog();
+        if !self.aside.is_empty() {
+            self.aside.retain(|k| *k != key);
+        }
         self.release_named(waiting.to, waiting.caps);
         match waiting.asker {
             Asker::Task(waker) => self.settle_waiting(key, Waited::Failed(fault), waker),
