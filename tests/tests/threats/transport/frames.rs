@@ -5,6 +5,7 @@ use std::time::Duration;
 use helve::transport::Close;
 use helve::{ConnectError, Throttle};
 use helve_protocol::Code;
+use helve_tests::certs::Authority;
 use helve_tests::harness::limited;
 use helve_tests::lab::LabHandle;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -77,6 +78,32 @@ fn row_08_a_head_that_claims_the_maximum_and_nothing_more_is_cut_off() {
             let elapsed = start.elapsed().as_millis();
             assert!((9_900..11_500).contains(&elapsed), "after {elapsed} ms");
         }
+    });
+}
+
+#[test]
+fn row_08_and_row_10_over_tls_are_no_different() {
+    let authority = Authority::new();
+    let stage = Stage::tls(&authority, |setup| setup);
+    attack(stage, BATCH + 256 * KIB, async |scene| {
+        let wire = Wire::silent(scene).await.tls(&authority).await;
+        let (mut wire, start) = (wire.welcome().await, Instant::now());
+        wire.say(&head(0x82, BATCH)).await;
+        let (code, reason) = wire.closed().await;
+        assert_eq!(
+            (code, reason.as_str()),
+            (Close::POLICY, "a message was not completed in time")
+        );
+        let elapsed = start.elapsed().as_millis();
+        assert!((9_900..11_500).contains(&elapsed), "after {elapsed} ms");
+        let wire = Wire::silent(scene).await.tls(&authority).await;
+        let mut wire = wire.welcome().await;
+        wire.say(&PONG.repeat(21)).await;
+        let (code, reason) = wire.closed().await;
+        assert_eq!(
+            (code, reason.as_str()),
+            (Close::POLICY, "too many control frames")
+        );
     });
 }
 

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use helve::{State, Throttle};
 use helve_handles::id::method_id;
+use helve_tests::certs::Authority;
 use helve_tests::harness::until;
 use tokio::time::Instant;
 
@@ -34,8 +35,11 @@ fn notes(seq: u8, ack: u8, id: u8) -> Vec<u8> {
 
 /// A client that asks for 6 MB and reads nothing; why its session ended, and after how long. It acknowledges what it did not
 /// read: else the session would send no more than its replay buffer holds, which the system's buffers take.
-async fn never_reads(scene: &Scene) -> (String, Duration) {
-    let wire = Wire::from("127.0.0.1", scene, Some(4096)).await;
+async fn never_reads(scene: &Scene, tls: Option<&Authority>) -> (String, Duration) {
+    let mut wire = Wire::from("127.0.0.1", scene, Some(4096)).await;
+    if let Some(authority) = tls {
+        wire = wire.tls(authority).await;
+    }
     let mut wire = wire.welcome().await;
     let end = scene.harness.server_ends().pop().expect("a session");
     wire.frame(0x82, &note(1)).await;
@@ -57,7 +61,18 @@ async fn never_reads(scene: &Scene) -> (String, Duration) {
 fn row_14_a_client_that_never_reads_is_given_up_after_10_s() {
     // 4 MiB of answers may wait, and what is on its way beside them.
     attack(Stage::plain(), 6 * 1024 * KIB, async |scene| {
-        let (reason, after) = never_reads(scene).await;
+        let (reason, after) = never_reads(scene, None).await;
+        assert!(reason.contains("has read nothing for 10 s"), "{reason}");
+        assert!((9..13).contains(&after.as_secs()), "{after:?}");
+    });
+}
+
+#[test]
+fn row_14_over_tls_it_is_no_different() {
+    let authority = Authority::new();
+    let stage = Stage::tls(&authority, |setup| setup);
+    attack(stage, 6 * 1024 * KIB, async |scene| {
+        let (reason, after) = never_reads(scene, Some(&authority)).await;
         assert!(reason.contains("has read nothing for 10 s"), "{reason}");
         assert!((9..13).contains(&after.as_secs()), "{after:?}");
     });
@@ -68,7 +83,7 @@ fn row_14_the_time_can_be_set() {
     let patient = Throttle::default().with_stall(Duration::from_secs(17));
     let stage = Stage::with(move |setup| setup.with(|rooted| rooted.throttle(patient)));
     attack(stage, 6 * 1024 * KIB, async |scene| {
-        let (reason, after) = never_reads(scene).await;
+        let (reason, after) = never_reads(scene, None).await;
         assert!(reason.contains("has read nothing for 17 s"), "{reason}");
         assert!((16..20).contains(&after.as_secs()), "{after:?}");
     });
