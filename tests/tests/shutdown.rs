@@ -83,6 +83,7 @@ async fn a_server_that_stops_gives_its_port_up_and_ends_with_its_clients() {
     // S9.2
     let tracker = Tracker::new();
     let lab = LabHandle::new(MemLab::new(&tracker));
+    // harness: the server under test ends itself; that nothing is left is asserted below
     let server = helve::Server::builder()
         .root(move |_| std::future::ready(Ok(lab.clone())))
         .bind("ws://127.0.0.1:0")
