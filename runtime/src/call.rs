@@ -82,7 +82,7 @@ impl Unsent {
 ///
 /// Arguments are encoded when the method is called; the call is sent when it is first polled, and cancelled when it is
 /// dropped before it is done. It borrows nothing, so it can be spawned, joined and selected on.
-#[must_use = "a call is sent when it is awaited: `.await` it, `.pipelined()` it, or mark the method `#[oneway]`"]
+#[must_use = "a call is sent when it is awaited: `.await` it, `.pipelined()` or `.wait()` it, or mark the method `#[oneway]`"]
 pub struct Call<T, E = RpcError> {
     state: State<T, E>,
     deadline: Option<Instant>,
@@ -139,7 +139,7 @@ impl<T, E> Call<T, E> {
     }
 
     #[inline]
-    fn cancel(&mut self, why: Code) {
+    pub(crate) fn cancel(&mut self, why: Code) {
         // Dropped after it was done, as nearly every call is: nothing to move.
         if !matches!(self.state, State::Spawned(_) | State::Sent { .. }) {
             return;
@@ -163,6 +163,11 @@ impl<T, E> Call<T, E> {
 }
 
 impl<T: Send + 'static, E: Send + 'static> Call<T, E> {
+    /// Until when it waits, once it was polled.
+    pub(crate) fn gives_up_at(&self) -> Option<Instant> {
+        self.deadline
+    }
+
     /// Makes the call part of a trace: this one, not that of the context it is made in.
     ///
     /// ```
@@ -313,7 +318,7 @@ impl<T, E> Call<T, E> {
 
 impl<T: Send + 'static, E: CallFailure> Call<T, E> {
     /// One step. `Some` is the result.
-    fn step(&mut self, task: &mut Context<'_>) -> Option<Result<T, E>> {
+    pub(crate) fn step(&mut self, task: &mut Context<'_>) -> Option<Result<T, E>> {
         match &mut self.state {
             State::Sent {
                 remote,

@@ -69,6 +69,9 @@ pub enum ConnectError {
         "the server took the connection but sent no WELCOME within 10 s; is it a Helve server, and is it overloaded?"
     )]
     Timeout,
+    /// The thread of [`helve::blocking`](crate::blocking) could not be started.
+    #[error("the background thread of `helve::blocking` could not be started: {0}")]
+    Runtime(std::io::Error),
 }
 
 impl std::fmt::Debug for ConnectError {
@@ -355,6 +358,15 @@ impl Connection {
         self.0.close(Close::normal());
         // Cannot fail: `self` keeps the sender.
         let _ = self.0.unlinked.subscribe().wait_for(|gone| *gone).await;
+    }
+
+    /// Waits until its link is gone too.
+    pub(crate) fn gone(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut unlinked = self.0.unlinked.subscribe();
+        async move {
+            // An error says that nobody is left to unlink.
+            let _ = unlinked.wait_for(|gone| *gone).await;
+        }
     }
 
     /// Waits for its end and says how it ended.

@@ -40,6 +40,9 @@
 extern crate self as helve;
 
 mod args;
+#[cfg(feature = "axum")]
+pub mod axum;
+pub mod blocking;
 mod builtin;
 mod call;
 mod caps;

@@ -1,6 +1,8 @@
 //! The side that is connected to: [`serve`], [`Server`], and the handshake of each client.
 
 mod entry;
+#[cfg(feature = "axum")]
+mod upgraded;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,6 +31,9 @@ use crate::transport::endpoint::{AddressError, Endpoint};
 use crate::transport::handshake;
 use crate::transport::throttle::{Door, Throttle};
 use crate::transport::{Close, Link, LinkEnd};
+
+#[cfg(feature = "axum")]
+pub(crate) use upgraded::Upgrading;
 
 /// Why a server does not run.
 ///
@@ -294,6 +299,7 @@ impl Rooted {
             #[cfg(feature = "tls")]
             tls: builder.tls,
             incarnation: random(),
+            door: Door::new(builder.throttle),
             stopped: watch::Sender::new(false),
         })
     }
@@ -310,6 +316,8 @@ struct Shared {
     #[cfg(feature = "tls")]
     tls: Option<ServerTls>,
     incarnation: u64,
+    /// Counts the handshakes, on every way in.
+    door: Arc<Door>,
     /// No further client is taken.
     stopped: watch::Sender<bool>,
 }
@@ -345,7 +353,6 @@ impl Server {
 
     /// Takes clients until it is dropped, or until [`Host::shutdown`]; then it ends with the last of them.
     pub async fn run(self) {
-        let door = Door::new(self.shared.throttle);
         let mut clients = JoinSet::new();
         let mut stopped = self.shared.stopped.subscribe();
         loop {
@@ -357,7 +364,7 @@ impl Server {
             };
             match accepted {
                 Ok((stream, from)) => {
-                    let pending = match door.admit(from.ip(), Instant::now()) {
+                    let pending = match self.shared.door.admit(from.ip(), Instant::now()) {
                         Ok(pending) => pending,
                         Err(turned) => {
                             tracing::debug!(%from, %turned, "a client was turned away");

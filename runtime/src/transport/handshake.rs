@@ -15,7 +15,9 @@ use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error as WsError, ProtocolError};
 use tokio_tungstenite::tungstenite::handshake::machine::TryParse;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, create_response, write_response};
+use tokio_tungstenite::tungstenite::handshake::server::{
+    Request, Response, create_response, write_response,
+};
 use tokio_tungstenite::tungstenite::http::{HeaderMap, HeaderValue, header};
 use tokio_tungstenite::tungstenite::protocol::Role;
 
@@ -343,10 +345,30 @@ pub(crate) async fn accept_at<S: AsyncRead + AsyncWrite + Unpin + Send + 'static
     let tail = timeout_at(options.deadline, work)
         .await
         .map_err(|_| AcceptError::Timeout)??;
+    Ok(served(stream, tail, peer, options.max_message).await)
+}
+
+/// The server's half over a stream whose request somebody else has read and answered; `tail` came behind it.
+#[cfg(feature = "axum")]
+pub(crate) async fn accept_upgraded<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    tail: Vec<u8>,
+    peer: Option<SocketAddr>,
+    max_message: usize,
+) -> WebSocketLink<S> {
+    served(Metered::new(stream, usize::MAX), tail, peer, max_message).await
+}
+
+async fn served<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: Metered<S>,
+    tail: Vec<u8>,
+    peer: Option<SocketAddr>,
+    max_message: usize,
+) -> WebSocketLink<S> {
     let buffered = Buffered::new(true, stream.reading().bytes_in, !tail.is_empty());
-    let config = Some(websocket::config(options.max_message));
+    let config = Some(websocket::config(max_message));
     let ws = WebSocketStream::from_partially_read(stream, tail, Role::Server, config).await;
-    Ok(WebSocketLink::new(ws, options.max_message, peer, buffered))
+    WebSocketLink::new(ws, max_message, peer, buffered)
 }
 
 /// The error, and the HTTP answer that tells the client, where one makes sense.
@@ -361,17 +383,29 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
     let mut head = Vec::new();
     let end = read_head(stream, &mut head).await?;
     let tail = head.split_off(end);
+    let told = |(error, answer): (AcceptError, Answer)| (error, Some(answer.text()));
     let request = match Request::try_parse(&head) {
         Ok(Some((_, request))) => request,
         Ok(None) => {
-            return Err(not_websocket(
-                "400 Bad Request",
-                "the HTTP head is incomplete",
-            ));
+            let refused = not_websocket("400 Bad Request", "the HTTP head is incomplete");
+            return Err(told(refused));
         }
-        Err(e) => return Err(not_websocket("400 Bad Request", &e.to_string())),
+        Err(e) => return Err(told(not_websocket("400 Bad Request", &e.to_string()))),
     };
-    let mut response = create_response(&request).map_err(|e| {
+    let response = answer_request(&request, place, origins).map_err(told)?;
+    let mut bytes = Vec::new();
+    write_response(&mut bytes, &response)
+        .map_err(|e| not_websocket("400 Bad Request", &e.to_string()))
+        .map_err(told)?;
+    let io = |e| (AcceptError::Io(e), None);
+    stream.write_all(&bytes).await.map_err(io)?;
+    stream.flush().await.map_err(io)?;
+    Ok(tail)
+}
+
+/// The answer 101 to a request for any WebSocket.
+pub(crate) fn websocket_response(request: &Request) -> Result<Response, (AcceptError, Answer)> {
+    create_response(request).map_err(|e| {
         let status = match &e {
             WsError::Protocol(
                 ProtocolError::MissingConnectionUpgradeHeader
@@ -380,14 +414,26 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
             _ => "400 Bad Request",
         };
         not_websocket(status, &e.to_string())
-    })?;
+    })
+}
+
+/// The answer 101 to a request for a session, from somebody who may have one.
+pub(crate) fn answer_request(
+    request: &Request,
+    place: Place,
+    origins: &[String],
+) -> Result<Response, (AcceptError, Answer)> {
+    let mut response = websocket_response(request)?;
     if let Some(origin) = foreign_origin(request.headers(), place, origins) {
         let body = format!(
             "Pages of {origin} may not connect to this server. Its operator allows them with .allow_origin(\"{origin}\")."
         );
         return Err((
             AcceptError::Origin { origin },
-            Some(answer("403 Forbidden", &body)),
+            Answer {
+                status: "403 Forbidden",
+                body,
+            },
         ));
     }
     if !offers_helve(request.headers()) {
@@ -396,20 +442,17 @@ async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(
         );
         return Err((
             AcceptError::Subprotocol,
-            Some(answer("400 Bad Request", &body)),
+            Answer {
+                status: "400 Bad Request",
+                body,
+            },
         ));
     }
     response.headers_mut().insert(
         header::SEC_WEBSOCKET_PROTOCOL,
         HeaderValue::from_static(SUBPROTOCOL),
     );
-    let mut bytes = Vec::new();
-    write_response(&mut bytes, &response)
-        .map_err(|e| not_websocket("400 Bad Request", &e.to_string()))?;
-    let io = |e| (AcceptError::Io(e), None);
-    stream.write_all(&bytes).await.map_err(io)?;
-    stream.flush().await.map_err(io)?;
-    Ok(tail)
+    Ok(response)
 }
 
 /// Reads until the empty line, and returns the offset behind it.
@@ -447,13 +490,13 @@ async fn read_head<S: AsyncRead + Unpin>(
     }
 }
 
-fn not_websocket(status: &str, why: &str) -> Refusal {
+fn not_websocket(status: &'static str, why: &str) -> (AcceptError, Answer) {
     let body = format!(
         "This port speaks Helve over WebSocket (subprotocol \"{SUBPROTOCOL}\"); connect with helve::connect(\"ws://...\"). {why}"
     );
     (
         AcceptError::NotWebSocket(why.to_owned()),
-        Some(answer(status, &body)),
+        Answer { status, body },
     )
 }
 
@@ -461,6 +504,20 @@ fn not_websocket(status: &str, why: &str) -> Refusal {
 pub(crate) const BUSY: &str = "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n\
      Content-Type: text/plain; charset=utf-8\r\nContent-Length: 54\r\n\r\n\
      This server takes no new connection now; try it again\n";
+
+/// An HTTP answer that is not 101.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    /// Code and reason, and headers that belong to the code.
+    pub(crate) status: &'static str,
+    pub(crate) body: String,
+}
+
+impl Answer {
+    fn text(&self) -> String {
+        answer(self.status, &self.body)
+    }
+}
 
 pub(crate) fn answer(status: &str, body: &str) -> String {
     format!(
