@@ -8,15 +8,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use helve_handles::id::ID_LIMIT;
+use helve_protocol::Code;
 use helve_protocol::hello::{Auth, Hello, Reply, VERSION};
-use helve_protocol::session::{Config, Role, Session};
-use helve_protocol::{Code, Limits};
+use helve_protocol::session::{Role, Session};
 use tokio::time::{Instant, timeout_at};
 
 use crate::connection::{Conn, RemoteRef};
 use crate::driver::Driver;
 use crate::error::RpcError;
 use crate::handle::{Dispatch, Ref, Remote};
+use crate::limits::SessionLimits;
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::stats::{State, Stats};
@@ -110,7 +111,7 @@ pub fn connect<H: Remote>(url: impl Into<String>) -> Connect<H> {
     Connect {
         to: To::Url(url.into()),
         auth: None,
-        limits: Limits::default(),
+        limits: SessionLimits::default(),
         insecure: false,
         #[cfg(feature = "tls")]
         trust: crate::tls::Trust::default(),
@@ -133,7 +134,7 @@ pub fn connect_over<H: Remote>(link: impl Link) -> Connect<H> {
 pub struct Connect<H> {
     to: To,
     auth: Option<Auth>,
-    limits: Limits,
+    limits: SessionLimits,
     insecure: bool,
     #[cfg(feature = "tls")]
     trust: crate::tls::Trust,
@@ -160,8 +161,8 @@ impl<H: Remote> Connect<H> {
     }
 
     /// What the server may do to this side.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = limits.normalized();
+    pub fn limits(mut self, limits: impl Into<SessionLimits>) -> Self {
+        self.limits = limits.into();
         self
     }
 
@@ -197,7 +198,7 @@ impl<H: Remote> Connect<H> {
         let deadline = Instant::now() + self.deadline;
         match self.to {
             To::Url(url) => {
-                let max_message = usize::try_from(self.limits.batch).unwrap_or(usize::MAX);
+                let max_message = usize::try_from(self.limits.stated.batch).unwrap_or(usize::MAX);
                 let options = ConnectOptions {
                     max_message,
                     insecure: self.insecure,
@@ -237,13 +238,13 @@ impl<H: Remote> IntoFuture for Connect<H> {
 async fn greet<H: Remote>(
     mut link: impl Link,
     auth: Option<Auth>,
-    limits: Limits,
+    limits: SessionLimits,
     deadline: Instant,
 ) -> Result<H, ConnectError> {
     let hello = Hello {
         agent: AGENT.into(),
         auth,
-        limits,
+        limits: limits.stated,
         ..Hello::default()
     };
     let talk = async {
@@ -280,7 +281,7 @@ async fn greet<H: Remote>(
             tokio::time::timeout(Duration::from_secs(1), poll_fn(|cx| link.poll_close(cx))).await;
         return Err(ConnectError::WrongRoot { expected, found });
     }
-    let config = Config::new(Role::Client, limits, welcome.limits, random());
+    let config = limits.config(Role::Client, welcome.limits, random());
     let peer = Peer::new("server".into(), link.peer_addr(), None, None);
     let session = Session::new(config, None);
     let root = session.root();

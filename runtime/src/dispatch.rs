@@ -292,7 +292,10 @@ where
         // What an aborted or late method held is dropped here, before its call is answered.
         let result = match Abortable::new(limited, registration).await {
             Ok(Some(result)) => result,
-            Ok(None) => Err(RpcError::Deadline.into()),
+            Ok(None) => {
+                answering.conn.counters.ended_late();
+                Err(RpcError::Deadline.into())
+            }
             Err(_) => Err(RpcError::Cancelled.into()),
         };
         answering.conn.remove_running(id);

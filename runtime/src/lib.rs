@@ -56,6 +56,7 @@ pub mod error;
 pub mod gate;
 mod generated;
 mod handle;
+mod limits;
 mod node;
 mod observe;
 pub mod peer;
@@ -164,6 +165,7 @@ pub use helve_macros::Wire;
 /// ```
 pub use helve_macros::interface;
 pub use helve_protocol::Limits;
+pub use limits::SessionLimits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
 pub use shutdown::{Shutdown, terminated};

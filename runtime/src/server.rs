@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use helve_protocol::Code;
 use helve_protocol::hello::{Auth, Hello, Refuse, Token as SessionToken, VERSION, Welcome};
-use helve_protocol::session::{Config, Role, Session};
-use helve_protocol::{Code, Limits};
+use helve_protocol::session::{Role, Session};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -23,6 +23,7 @@ use crate::connection::Conn;
 use crate::driver::Driver;
 use crate::error::RpcError;
 use crate::handle::Remote;
+use crate::limits::SessionLimits;
 use crate::node::{Node, ObjectRef};
 use crate::peer::Peer;
 #[cfg(feature = "tls")]
@@ -144,7 +145,7 @@ where
 #[derive(Default)]
 pub struct Builder {
     authenticate: Option<Arc<Authenticate>>,
-    limits: Option<Limits>,
+    limits: SessionLimits,
     origins: Vec<String>,
     insecure: bool,
     throttle: Throttle,
@@ -163,8 +164,8 @@ impl Builder {
     }
 
     /// What a client may do to this server.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.limits = Some(limits);
+    pub fn limits(mut self, limits: impl Into<SessionLimits>) -> Self {
+        self.limits = limits.into();
         self
     }
 
@@ -231,7 +232,7 @@ impl Rooted {
     }
 
     /// See [`Builder::limits`].
-    pub fn limits(mut self, limits: Limits) -> Self {
+    pub fn limits(mut self, limits: impl Into<SessionLimits>) -> Self {
         self.builder = self.builder.limits(limits);
         self
     }
@@ -293,7 +294,7 @@ impl Rooted {
             node: Node::new(),
             root,
             authenticate: builder.authenticate,
-            limits: builder.limits.unwrap_or_default().normalized(),
+            limits: builder.limits,
             origins: builder.origins,
             throttle: builder.throttle,
             #[cfg(feature = "tls")]
@@ -310,7 +311,7 @@ struct Shared {
     node: Arc<Node>,
     root: Arc<MakeRoot>,
     authenticate: Option<Arc<Authenticate>>,
-    limits: Limits,
+    limits: SessionLimits,
     origins: Vec<String>,
     throttle: Throttle,
     #[cfg(feature = "tls")]
@@ -487,7 +488,7 @@ async fn greet<L: Link>(
         }
     };
     let welcome = Welcome {
-        limits: shared.limits,
+        limits: shared.limits.stated,
         root: Some(interface.to_owned()),
         incarnation: shared.incarnation,
         ..Welcome::fresh(uuid::Uuid::new_v4().into_bytes(), session_token())
@@ -495,7 +496,7 @@ async fn greet<L: Link>(
     let said = timeout_at(deadline, say(&mut link, welcome.encode().into())).await;
     said.map_err(|_| AcceptError::Timeout)?
         .map_err(AcceptError::Gone)?;
-    let config = Config::new(Role::Server, shared.limits, hello.limits, random());
+    let config = shared.limits.config(Role::Server, hello.limits, random());
     let conn = Conn::new(
         Session::new(config, Some(root)),
         Role::Server,

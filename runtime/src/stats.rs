@@ -52,6 +52,9 @@ pub struct Stats {
     pub calls: usize,
     /// Calls of the peer that are open here.
     pub incoming: usize,
+    /// Methods of this side that were ended because their time was up: the caller's, or the one that
+    /// [`SessionLimits::handler_deadline`](crate::SessionLimits::handler_deadline) sets.
+    pub overdue: u64,
     /// Payloads above 65,536 bytes that are under way, in both directions, and calls that wait for one.
     pub transfers: usize,
 }
@@ -67,6 +70,8 @@ pub(crate) struct Counters {
     messages_in: AtomicU64,
     bytes_out: AtomicU64,
     bytes_in: AtomicU64,
+    /// The one that any thread writes.
+    overdue: AtomicU64,
 }
 
 impl Counters {
@@ -97,6 +102,10 @@ impl Counters {
         self.bytes_out.store(bytes_out, Relaxed);
     }
 
+    pub(crate) fn ended_late(&self) {
+        self.overdue.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Stats {
         Stats {
             round_trips: self.round_trips.load(Relaxed),
@@ -106,6 +115,7 @@ impl Counters {
             messages_in: self.messages_in.load(Relaxed),
             bytes_out: self.bytes_out.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
+            overdue: self.overdue.load(Relaxed),
             ..Stats::default()
         }
     }

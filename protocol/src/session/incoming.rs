@@ -281,13 +281,15 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
-        if ext.deadline.is_none() && ext.chain.is_none() && ext.trace.is_empty() {
+        let ours = self.config.handler_ms;
+        if ext.deadline.or(ours).is_none() && ext.chain.is_none() && ext.trace.is_empty() {
             return None;
         }
         let trace = message
             .get(ext.trace.range())
             .and_then(|trace| std::str::from_utf8(trace).ok());
-        let deadline = ext.deadline.map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS)));
+        let shortest = ext.deadline.into_iter().chain(ours).min();
+        let deadline = shortest.map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS)));
         let trace = trace.unwrap_or_default().into();
         Some(Box::new(Carried {
             deadline,

@@ -96,6 +96,8 @@ pub struct Config {
     pub backlog: usize,
     /// Bytes of the replay buffer (S5): 1 MiB for a server, 4 MiB for a client.
     pub replay: usize,
+    /// How long a method of ours may take, in ms, whatever its caller allows. Default: no bound but the caller's.
+    pub handler_ms: Option<u64>,
     /// Random; makes hashes of what the peer picks unpredictable.
     pub seed: u64,
 }
@@ -116,6 +118,7 @@ impl Config {
             pending: 256,
             backlog: 4 << 20,
             replay,
+            handler_ms: None,
             seed,
         }
     }

@@ -58,7 +58,7 @@ pub(super) async fn serve(
     pending: Pending,
 ) -> Result<(), AcceptError> {
     let deadline = Instant::now() + shared.throttle.handshake;
-    let max_message = usize::try_from(shared.limits.batch).unwrap_or(usize::MAX);
+    let max_message = usize::try_from(shared.limits.stated.batch).unwrap_or(usize::MAX);
     let options = AcceptOptions {
         max_message,
         origins: shared.origins.clone(),

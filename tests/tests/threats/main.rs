@@ -2,4 +2,9 @@
 //! Of each one: what the attacker gets to see, what it costs in memory, and an honest session beside it that goes on.
 
 mod attack;
+mod calls;
+mod decoding;
+mod handles;
+mod limits;
+mod peer;
 mod transport;
