@@ -256,7 +256,7 @@ fn a_hostile_peer_harms_nobody_and_leaves_nothing() {
     watch_panics();
     let (first, count) = match number("HELVE_SEED") {
         Some(seed) => (seed, 1),
-        None => (0, number("HELVE_SEEDS").unwrap_or(500)),
+        None => (0, number("HELVE_SEEDS").unwrap_or(300)),
     };
     let runtime = paused();
     let alone: Vec<_> = (0..2)

@@ -45,7 +45,7 @@ async fn row_35_an_ack_from_the_future_is_a_violation_and_an_old_one_is_ignored(
     let mut attacker = row.attacker().await;
     attacker.heard = 9;
     attacker.say(0, |_| ()).await;
-    attacker.is_told("S3.4").await;
+    attacker.hears_violation("S3.4").await;
     drop(fair);
     row.end().await;
 }
@@ -102,7 +102,7 @@ async fn row_43_a_flood_runs_256_queues_1024_and_starts_deeper_ones_at_once() {
     until("64 more at work", || row.tracker.live() == before + 320).await;
     row.calm().await;
     attacker.say(1, |out| flood(out, 1_345..=1_345, 0)).await;
-    attacker.is_told("R13.13").await;
+    attacker.hears_violation("R13.13").await;
     row.end().await;
 }
 
@@ -122,7 +122,7 @@ async fn row_44_a_call_that_is_cancelled_frees_its_slot_when_its_method_has_ende
             call(out, 5, "hang", &NONE);
         })
         .await;
-    attacker.is_told("R13.13").await;
+    attacker.hears_violation("R13.13").await;
     // One after the other they are answered, and nothing stays.
     let mut fair = row.attacker().await;
     for _ in 0..100 {
@@ -181,7 +181,7 @@ async fn row_46_a_second_result_is_a_violation() {
             frame::write_ret(out, theirs.id, &[5], &[], &[]);
         })
         .await;
-    attacker.is_told("R11.6").await;
+    attacker.hears_violation("R11.6").await;
     row.end().await;
 }
 

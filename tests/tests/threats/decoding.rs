@@ -79,7 +79,7 @@ async fn row_22_more_elements_than_the_budget_are_refused_before_they_are_decode
             .say(1, |out| frame::write_part(out, 1, Some(part)))
             .await;
     }
-    attacker.is_told("E4.3").await;
+    attacker.hears_violation("E4.3").await;
     row.end().await;
 }
 

@@ -31,7 +31,7 @@ async fn row_55_an_unknown_name_is_gone_64_times_and_then_a_violation() {
     }
     assert_eq!(attacker.call(0, "echo", &[0x91, 5]).await, Ok(vec![5]));
     attacker.start(77, "echo", &[0x91, 5], &[], &NONE).await;
-    attacker.is_told("R11.3").await;
+    attacker.hears_violation("R11.3").await;
     row.end().await;
 }
 
@@ -99,7 +99,7 @@ async fn row_59_releasing_more_than_was_given_is_a_violation() {
     attacker
         .say(1, |out| frame::write_release(out, &[(Target::host(k), 2)]))
         .await;
-    attacker.is_told("R1.4").await;
+    attacker.hears_violation("R1.4").await;
     row.refuses("R1.5", 1, &[0x92, 7, 0x92, 1, 0]).await;
     row.refuses("R2.2", 1, &[0x92, 7, 0x92, 0xff, 2]).await;
     row.refuses("I2.1", 1, &[0x92, 7, 0x92, 0, 1]).await;

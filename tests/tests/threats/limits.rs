@@ -50,7 +50,7 @@ async fn calls_and_nested_are_how_many_calls_are_open_at_depth_0_and_at_each_dee
         })
         .await;
         hang(&mut attacker, 1, depth).await;
-        attacker.is_told("R13.13").await;
+        attacker.hears_violation("R13.13").await;
         until("all stopped", || row.tracker.live() < before).await;
     }
     row.end().await;
@@ -85,7 +85,7 @@ async fn bytes_is_what_open_calls_may_take_at_depth_0_and_an_eighth_of_it_deeper
                 .await;
             attacker.last = 2;
             match rule {
-                Some(rule) => attacker.is_told(rule).await,
+                Some(rule) => attacker.hears_violation(rule).await,
                 None => {
                     let other = CallExtOut { depth: 2, ..NONE };
                     let id = attacker.start(0, "echo", &[0x91, 5], &[], &other).await;
@@ -110,7 +110,7 @@ async fn frame_is_the_longest_payload() {
         frame::put_transfer(&mut transfer, len as u64);
         let id = attacker.start(0, "echo", &transfer, &[], &NONE).await;
         if !taken {
-            attacker.is_told("R18.8").await;
+            attacker.hears_violation("R18.8").await;
             continue;
         }
         for part in args.chunks(65_536) {
@@ -135,7 +135,7 @@ async fn batch_is_the_longest_message() {
         if taken {
             assert_eq!(attacker.call(0, "echo", &[0x91, 5]).await, Ok(vec![5]));
         } else {
-            attacker.is_told("E1.4").await;
+            attacker.hears_violation("E1.4").await;
         }
     }
     row.end().await;
@@ -175,7 +175,7 @@ async fn transfers_is_how_many_are_open_at_once() {
     }
     // A call of its own target's passes none of them, and one of another may.
     attacker.start(0, "echo", &transfer, &[], &NONE).await;
-    attacker.is_told("R18.7").await;
+    attacker.hears_violation("R18.7").await;
     row.end().await;
 }
 

@@ -71,7 +71,7 @@ impl Row {
         attacker
             .say(count, |out| out.extend_from_slice(frames))
             .await;
-        attacker.is_told(rule).await;
+        attacker.hears_violation(rule).await;
         self.calm().await;
     }
 
@@ -122,7 +122,7 @@ impl Attacker {
     }
 
     /// R17.1: one Close 4001 whose reason is that rule.
-    pub(crate) async fn is_told(self, rule: &str) {
+    pub(crate) async fn hears_violation(self, rule: &str) {
         let (code, reason) = self.raw.closed().await;
         assert_eq!(code, Close::VIOLATION, "{reason}");
         let told = reason.split(':').next();
