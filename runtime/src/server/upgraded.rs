@@ -37,7 +37,7 @@ impl Host {
 impl Upgrading {
     /// Longest message that this server takes.
     pub(crate) fn max_message(&self) -> usize {
-        usize::try_from(self.host.0.limits.batch).unwrap_or(usize::MAX)
+        usize::try_from(self.host.0.limits.stated.batch).unwrap_or(usize::MAX)
     }
 
     /// The rest of the handshake, and the session until it ends.
