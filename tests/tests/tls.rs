@@ -99,6 +99,24 @@ async fn an_end_on_purpose_is_told_with_its_code_over_tls() {
 }
 
 #[tokio::test]
+async fn a_server_that_stops_tells_its_clients_over_tls_too() {
+    // S9.2
+    let (tracker, authority) = (Tracker::new(), Authority::new());
+    let harness = secure(&tracker, authority.localhost().tls()).await;
+    let lab: LabHandle = harness
+        .connect_with(|connect| connect.tls_roots(authority.pem()))
+        .await
+        .expect("trusted");
+    let client = lab.connection().expect("remote");
+    let done = limited(harness.host().shutdown(Duration::from_secs(10))).await;
+    assert_eq!((done.drained, done.cut), (1, 0));
+    let end = limited(client.closed()).await;
+    assert!(matches!(end, State::Lost { code: 4004, .. }), "{end:?}");
+    drop((client, lab));
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn a_client_that_dies_in_the_middle_of_tls_is_noticed() {
     let (tracker, authority) = (Tracker::new(), Authority::new());
     let harness = secure(&tracker, authority.localhost().tls()).await;
