@@ -336,12 +336,17 @@ impl Connection {
 
     /// What it carried so far, and how many references and calls are open on it.
     pub fn stats(&self) -> Stats {
-        let sizes = self.0.with(|session| session.sizes());
+        let (sizes, calls_made) = self
+            .0
+            .with(|session| (session.sizes(), session.calls_made()));
         Stats {
             exports: sizes.exports,
             imports: sizes.imports,
             opened: sizes.opened,
             calls: sizes.calls + sizes.waiting,
+            calls_made,
+            waiting: sizes.waiting,
+            unacked: sizes.unacked,
             incoming: sizes.incoming,
             transfers: sizes.transfers,
             ..self.0.counters.read()

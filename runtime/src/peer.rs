@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::client::Connection;
 use crate::connection::Conn;
 use crate::error::RpcError;
+use crate::stats::Stats;
 use crate::trace::Trace;
 
 /// The other end of a session: where it connects from and who it proved to be. Cheap to clone.
@@ -97,6 +98,12 @@ impl Peer {
     /// Its connection, from the moment that it was welcomed and as long as somebody holds on to it.
     pub fn connection(&self) -> Option<Connection> {
         self.0.conn.get()?.upgrade().map(Connection::new)
+    }
+
+    /// What its connection carried so far, seen from this side. `None` before it was welcomed, and once nobody holds the
+    /// connection any more.
+    pub fn stats(&self) -> Option<Stats> {
+        self.connection().map(|connection| connection.stats())
     }
 
     /// The name that the authentication hook gave it.

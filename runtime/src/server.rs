@@ -26,6 +26,7 @@ use crate::handle::Remote;
 use crate::limits::SessionLimits;
 use crate::node::{Node, ObjectRef};
 use crate::peer::Peer;
+use crate::stats::State;
 #[cfg(feature = "tls")]
 use crate::tls::ServerTls;
 use crate::transport::endpoint::{AddressError, Endpoint};
@@ -346,6 +347,11 @@ impl Server {
         self.shared.node.len()
     }
 
+    /// As [`Host::peers`].
+    pub fn peers(&self) -> Vec<Peer> {
+        self.host().peers()
+    }
+
     /// The same server without its port: it counts the objects while [`run`](Server::run) has the server, and serves
     /// links that came another way beside those of the port.
     pub fn host(&self) -> Host {
@@ -420,6 +426,15 @@ impl Host {
     /// How many local objects its clients hold, all together, their roots included.
     pub fn objects(&self) -> usize {
         self.0.node.len()
+    }
+
+    /// Who is connected, in the order of connecting. Each tells its connection and its statistics.
+    pub fn peers(&self) -> Vec<Peer> {
+        let sessions = self.0.node.sessions();
+        let stand = sessions
+            .iter()
+            .filter(|conn| *conn.state.borrow() == State::Connected);
+        stand.map(|conn| conn.peer.clone()).collect()
     }
 
     /// No further client is taken: the port is given up, and who comes over a link is refused.

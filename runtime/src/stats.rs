@@ -55,6 +55,12 @@ pub struct Stats {
     /// Methods of this side that were ended because their time was up: the caller's, or the one that
     /// [`SessionLimits::handler_deadline`](crate::SessionLimits::handler_deadline) sets.
     pub overdue: u64,
+    /// Calls of this side that were sent since the session began, one-way ones not counted.
+    pub calls_made: u64,
+    /// Of the open calls, those that wait here for a permit.
+    pub waiting: usize,
+    /// Frames of this side that the peer has not acknowledged.
+    pub unacked: usize,
     /// Payloads above 65,536 bytes that are under way, in both directions, and calls that wait for one.
     pub transfers: usize,
 }

@@ -208,6 +208,11 @@ impl Harness {
         self.host.as_ref().map_or(0, Host::objects)
     }
 
+    /// Who is connected.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.host.as_ref().map(Host::peers).unwrap_or_default()
+    }
+
     /// Connects a client.
     pub async fn connect<H: Remote>(&self) -> H {
         self.connect_with(|connect| connect)

@@ -434,6 +434,11 @@ impl<O: Object> Session<O> {
         }
     }
 
+    /// CALLs and OPENs that were sent, ever.
+    pub fn calls_made(&self) -> u64 {
+        self.calls.next_id().saturating_sub(1)
+    }
+
     /// Sizes of every table. All zero at rest, when nothing is held across the link.
     pub fn sizes(&self) -> Sizes {
         Sizes {
