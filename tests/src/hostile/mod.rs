@@ -121,6 +121,9 @@ impl Hostile {
                 count += self.say(&mut body);
             }
         }
+        if self.rng.one_in(10) {
+            count += self.transfer(&mut body, self.next + count);
+        }
         let ask = frames == 0 || self.rng.one_in(3);
         let said = self.message(&body, ask);
         self.next += count;

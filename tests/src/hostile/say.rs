@@ -56,6 +56,12 @@ impl Hostile {
             15..=17 => self.answer(out),
             18 => return self.cancel(out),
             19 | 20 => self.release(out),
+            21 if self.rng.one_in(10) => {
+                // S9: whoever leaves says how long it waits, and that is all that is asked of the other.
+                let grace = self.rng.below(40);
+                frame::write_drain(out, self.rng.number() >> grace);
+                true
+            }
             21 => self.of_ours(out),
             _ => self.of_nothing(out),
         };
@@ -269,6 +275,45 @@ impl Hostile {
             frame::write_cancel(out, id);
         }
         times
+    }
+
+    /// A call whose arguments follow in parts (R18), all of them or until it is cancelled and aborted. `head` is the
+    /// number of its frame. How many frames that were.
+    pub(super) fn transfer(&mut self, out: &mut Vec<u8>, head: u64) -> u64 {
+        let len = 65_537 + self.rng.below(20_000);
+        let charge = len as u64 + 64;
+        if self.limits.frame < len as u64 || !self.admits(0, true, charge) {
+            return 0;
+        }
+        self.last_id += 1;
+        let id = self.last_id;
+        let mut coming = Vec::new();
+        frame::put_transfer(&mut coming, len as u64);
+        let (kind, method) = (CallKind::Call, method_id("test.Lab", "echo"));
+        let (target, _) = self.target();
+        let none = CallExtOut::default();
+        frame::write_call(out, kind, id, target, method, &coming, &[], &none);
+        self.charged[0].calls += 1;
+        self.charged[0].bytes += charge;
+        self.calls.insert(
+            id,
+            Asked {
+                kind,
+                depth: 0,
+                charge,
+            },
+        );
+        let mut args = vec![0x91, 0xc6];
+        args.extend((len as u32 - 6).to_be_bytes());
+        args.resize(len, 0);
+        frame::write_part(out, head, Some(&args[..65_536]));
+        if self.rng.one_in(4) {
+            frame::write_cancel(out, id);
+            frame::write_part(out, head, None);
+            return 4;
+        }
+        frame::write_part(out, head, Some(&args[65_536..]));
+        3
     }
 
     /// Gives back what we were named, and what we opened.
