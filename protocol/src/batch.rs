@@ -546,9 +546,9 @@ impl Parse<'_> {
                 b'h' => ext.depth = parse.depth()?,
                 b'c' => ext.chain = Some(parse.reader.id()?),
                 b't' => ext.trace = parse.reader.str()?.0,
-                _ => return Ok(false),
+                _ => ext.others = true,
             }
-            Ok(true)
+            Ok(matches!(key, b'd' | b'h' | b'c' | b't'))
         })?;
         Ok(ext)
     }

@@ -64,6 +64,8 @@ pub struct CallExt {
     pub raw: Span,
     /// `t`: the text of a W3C traceparent, empty when absent.
     pub trace: Span,
+    /// Whether there are other keys than these.
+    pub others: bool,
 }
 
 /// CALL `[1, id, target, method, args, caps?, ext?]`, OPEN `[2, ..]`, TELL `[3, target, method, args, caps?, ext?]`.

@@ -22,6 +22,10 @@ pub struct CallExtOut<'a> {
     pub chain: Option<u64>,
     /// `t`: a W3C traceparent, left out when empty.
     pub trace: &'a str,
+    /// Other keys, each with its value behind it, as a forwarder copies them (E3.4).
+    pub others: &'a [u8],
+    /// How many keys stand in `others`.
+    pub others_count: u8,
 }
 
 impl CallExtOut<'_> {
@@ -31,6 +35,7 @@ impl CallExtOut<'_> {
             + usize::from(self.depth > 0)
             + usize::from(self.chain.is_some())
             + usize::from(!self.trace.is_empty())
+            + usize::from(self.others_count)
     }
 
     fn write(&self, buf: &mut Vec<u8>, count: usize) {
@@ -51,6 +56,7 @@ impl CallExtOut<'_> {
             put_letter(buf, b't');
             put_str(buf, self.trace);
         }
+        buf.extend_from_slice(self.others);
     }
 }
 

@@ -153,6 +153,7 @@ fn a_call_with_everything_reads_back_whole() {
         depth: 15,
         chain: Some((1 << 53) - 1),
         trace: "00-a-b-01",
+        ..CallExtOut::default()
     };
     let mut args = vec![0x93];
     args.extend([0xd4, 1, 1, 0xa2, b'h', b'i', 0xd4, 1, 0]);

@@ -31,7 +31,9 @@ pub(crate) fn serve(root: &ObjectRef, call: Incoming) {
         Ok(wanted) => wanted,
         Err(fault) => return call.refuse(fault),
     };
-    let schema = root.0.local.schema();
+    let Some(schema) = root.0.local.schema() else {
+        return call.refuse(Fault::new(Code::Gone, "no such description"));
+    };
     if wanted.is_some_and(|hash| hash != schema.hash()) {
         return call.refuse(Fault::new(Code::Gone, "no such description"));
     }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::node::{Node, ObjectRef};
 use crate::observe::{Interface, Serving};
 use crate::peer::Peer;
+use crate::relay::{self, Relays};
 use crate::stats::{Counters, State};
 use crate::transport::Close;
 
@@ -37,16 +38,32 @@ pub(crate) struct Conn {
     running: Mutex<HashMap<IncomingId, Running>>,
     /// Spans of the calls that are answered here, where somebody looks.
     pub(crate) spans: Mutex<HashMap<IncomingId, Serving>>,
+    /// What this connection is to other sessions.
+    pub(crate) relays: Relays,
     pub(crate) state: watch::Sender<State>,
     /// The link is gone too: the last Close was heard, or given up.
     pub(crate) unlinked: watch::Sender<bool>,
 }
 
-/// A method that waits.
-struct Running {
-    handle: AbortHandle,
-    /// It runs on when the session is lost.
-    detached: bool,
+/// A call of the peer's that is not answered.
+enum Running {
+    /// A method that waits.
+    Task {
+        handle: AbortHandle,
+        /// It runs on when the session is lost.
+        detached: bool,
+    },
+    /// It was passed on into another session (R9).
+    Passed { at: Arc<Conn>, ticket: u64 },
+}
+
+impl Running {
+    fn stop(self) {
+        match self {
+            Running::Task { handle, .. } => handle.abort(),
+            Running::Passed { at, ticket } => at.with(|session| session.cancel_passed(ticket)),
+        }
+    }
 }
 
 /// What stands under the lock.
@@ -82,6 +99,7 @@ impl Conn {
             users: AtomicUsize::new(0),
             running: Mutex::default(),
             spans: Mutex::default(),
+            relays: Relays::default(),
             state: watch::Sender::new(State::Connected),
             unlinked: watch::Sender::new(false),
         });
@@ -231,14 +249,24 @@ impl Conn {
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Running { handle, detached });
+            .insert(id, Running::Task { handle, detached });
     }
 
-    pub(crate) fn remove_running(&self, id: IncomingId) {
+    /// A call of the peer's that was passed on into another session, to be cancelled there.
+    pub(crate) fn add_passed(&self, id: IncomingId, at: Arc<Conn>, ticket: u64) {
         self.running
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+            .insert(id, Running::Passed { at, ticket });
+    }
+
+    pub(crate) fn remove_running(&self, id: IncomingId) {
+        let removed = self
+            .running
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
+        drop(removed);
     }
 
     /// Stops a method that waits; what it was to answer is answered by its task, once it is dropped.
@@ -249,32 +277,49 @@ impl Conn {
             .unwrap_or_else(PoisonError::into_inner)
             .remove(&id);
         if let Some(running) = running {
-            running.handle.abort();
+            running.stop();
         }
     }
 
     /// Ends the session (R17) and says so to all who wait.
-    pub(crate) fn end(&self, code: u16, reason: &str) {
+    pub(crate) fn end(self: &Arc<Self>, code: u16, reason: &str) {
         let cause = EndCause {
             close: code,
             reason: reason.into(),
         };
+        let mut events = VecDeque::new();
         let spent = self.with_task(|session| {
             session.end(cause);
-            // All that it asks for is to stop what runs.
-            while session.poll_event().is_some() {}
+            session.take_events(&mut events);
             session.take_spent()
         });
         crate::spent::free(spent);
+        self.abandon(&mut events);
         let running =
             std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        for running in running.into_values().filter(|running| !running.detached) {
-            running.handle.abort();
+        for running in running.into_values() {
+            match running {
+                Running::Task { detached: true, .. } => {}
+                running => running.stop(),
+            }
         }
         self.state.send_replace(State::Lost {
             code,
             reason: reason.to_owned(),
         });
+    }
+}
+
+impl Conn {
+    /// Deals with what is left to do when the session is over: only other sessions still have to hear.
+    pub(crate) fn abandon(self: &Arc<Self>, events: &mut VecDeque<Event<ObjectRef>>) {
+        for event in events.drain(..) {
+            match event {
+                Event::Passed(ticket, answer) => relay::answered(self, ticket, answer),
+                Event::Broke(key, fault) => relay::broke(self, key, fault),
+                Event::Start(..) | Event::Stop(_) => {}
+            }
+        }
     }
 }
 

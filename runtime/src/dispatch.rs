@@ -89,6 +89,11 @@ impl Incoming {
         Incoming { conn, invocation }
     }
 
+    /// What it is made of.
+    pub(crate) fn into_parts(self) -> (Arc<Conn>, Invocation<ObjectRef>) {
+        (self.conn, self.invocation)
+    }
+
     /// Its arguments, of which none may hold a reference.
     pub(crate) fn args(&self) -> Args {
         Args::new(self.invocation.args.clone(), None)

@@ -18,6 +18,7 @@ use crate::connection::{Conn, Sleep as Next};
 use crate::dispatch::{Incoming, Replies, answer_panic, collect};
 use crate::node::ObjectRef;
 use crate::observe;
+use crate::relay;
 use crate::spent;
 use crate::transport::throttle::Throttle;
 use crate::transport::{Close, Link, LinkEnd};
@@ -167,6 +168,8 @@ impl<L: Link> Driver<L> {
                 match event {
                     Event::Start(object, invocation) => start(conn, &object, invocation),
                     Event::Stop(id) => conn.stop(id),
+                    Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
+                    Event::Broke(key, fault) => relay::broke(conn, key, fault),
                 }
             }
         });
@@ -409,11 +412,12 @@ impl<L: Link> Driver<L> {
         self.conn
             .counters
             .carried(self.link.meter().bytes_in, self.link.meter().bytes_out);
+        // Answers that came before the end count.
+        self.conn.abandon(&mut self.events);
         self.conn.end(code, &reason);
         if let Some(close) = answer {
             self.link.start_close(close);
         }
-        self.events.clear();
         let until = Instant::now() + CLOSING;
         self.timer.as_mut().reset(until);
         self.timed = None;
@@ -485,6 +489,7 @@ impl<L: Link> Future for Driver<L> {
 impl<L> Drop for Driver<L> {
     fn drop(&mut self) {
         if !matches!(self.phase, Phase::Closing | Phase::Lost) {
+            self.conn.abandon(&mut self.events);
             self.conn
                 .end(1006, "the runtime of the connection was shut down");
         }

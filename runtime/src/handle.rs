@@ -2,6 +2,7 @@
 
 mod remote;
 
+use std::any::TypeId;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
@@ -22,7 +23,8 @@ use crate::codec::with_scratch;
 use crate::connection::{Conn, RemoteRef};
 use crate::dispatch::Incoming;
 use crate::error::{CallFailure, RpcError};
-use crate::node::{Local, Revocation};
+use crate::node::{Local, Node, ObjectRef, Revocation};
+use crate::{builtin, relay};
 
 pub use remote::{Remote, Revoker, WeakHandle};
 
@@ -113,6 +115,7 @@ pub struct Far {
     lease: Option<Lease>,
 }
 
+const PENDING: &str = "a handle that a local call has not returned yet: await it first";
 const LENT: &str = "a lent handle can be lent on (`&handle`), not given away";
 
 impl<D: ?Sized + Dispatch> Ref<D> {
@@ -227,15 +230,38 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         }
     }
 
-    /// The object as an entry of a connection's node: what a server serves as its root.
+    /// The local object.
     pub(crate) fn to_local(&self) -> Result<Local<D>, RpcError> {
         self.check()?;
         self.local().ok_or_else(|| {
-            RpcError::Encode(
-                "the root of a server is a local object: a handle from elsewhere cannot be it yet"
-                    .into(),
-            )
+            RpcError::Encode("the object lives elsewhere: only its host can do that".into())
         })
+    }
+
+    /// The object as an entry of a node: what a server serves as its root.
+    pub(crate) fn to_root(&self, node: &Arc<Node>) -> Result<ObjectRef, RpcError> {
+        self.check()?;
+        if self.lease.is_some() {
+            return Err(RpcError::Encode(LENT.into()));
+        }
+        match &self.target {
+            Target::There(remote) => {
+                let object = relay::stand_in(node, remote);
+                if let Some(relay) = object.relay() {
+                    relay.describe(builtin::schema(TypeId::of::<D>(), D::interface()));
+                }
+                Ok(object)
+            }
+            Target::Pending(pending) => match pending.settling.peek() {
+                Some(Ok(settled)) => settled.to_root(node),
+                Some(Err(error)) => Err(error.clone().broken()),
+                None => Err(RpcError::Encode(PENDING.into())),
+            },
+            _ => match self.local() {
+                Some(local) => Ok(node.intern(&local)),
+                None => Err(RpcError::Gone),
+            },
+        }
     }
 
     /// Writes the reference into the frame being encoded.
@@ -262,21 +288,14 @@ impl<D: ?Sized + Dispatch> Ref<D> {
             });
         }
         match &self.target {
-            Target::There(remote) if Arc::ptr_eq(&remote.conn, conn) => {
-                out.keep.push(remote.clone());
-                Ok(Cap::Import(remote.key))
-            }
-            Target::There(_) => Err(RpcError::Encode(
-                "a handle of one connection cannot be passed into another yet".into(),
-            )),
+            Target::There(remote) => relay::send(conn, remote.clone(), lend, &mut out.keep)
+                .map_err(|_| RpcError::Encode(LENT.into())),
             Target::Pending(pending) => match &pending.opened {
                 Some(opened) if Arc::ptr_eq(&opened.conn, conn) => Ok(Cap::Opened(opened.c)),
                 _ => match pending.settling.peek() {
                     Some(Ok(settled)) => settled.to_cap(conn, lend, out),
                     Some(Err(error)) => Err(error.clone().broken()),
-                    None => Err(RpcError::Encode(
-                        "a handle that a local call has not returned yet: await it first".into(),
-                    )),
+                    None => Err(RpcError::Encode(PENDING.into())),
                 },
             },
             Target::Here(_) | Target::Revocable(_) | Target::Broken(_) => Err(RpcError::Gone),
@@ -300,15 +319,19 @@ impl<D: ?Sized + Dispatch> Ref<D> {
             },
             Received::Opened(c) => Ref::opened(conn, c),
             Received::Broken(fault) => Ref::broken(RpcError::from_fault(&fault)),
-            Received::Object(object) => match object.0.local.as_any().downcast_ref::<Local<D>>() {
-                Some(local) => Ref::from_local(local),
-                None => {
-                    let (got, want) = (object.0.local.interface_id(), D::interface().id);
-                    return Err(RpcError::Decode(format!(
-                        "a handle of `{got}` where one of `{want}` is expected"
-                    )));
+            Received::Object(object) => {
+                match (object.relay(), object.0.local.as_any().downcast_ref()) {
+                    // Through another session it went out, and is again the handle that it was.
+                    (Some(relay), _) => Ref::there(relay::typed(relay, D::interface)),
+                    (None, Some(local)) => Ref::from_local(local),
+                    (None, None) => {
+                        let (got, want) = (object.0.local.interface_id(), D::interface().id);
+                        return Err(RpcError::Decode(format!(
+                            "a handle of `{got}` where one of `{want}` is expected"
+                        )));
+                    }
                 }
-            },
+            }
         })
     }
 
@@ -338,7 +361,13 @@ impl<D: ?Sized + Dispatch> Ref<D> {
                     Some(Settled::Remote(k)) => Identity::Remote(conn, k),
                     Some(Settled::Own(key)) => match remote.conn.node.local::<D>(key) {
                         Some(local) => Ref::from_local(&local).identity(),
-                        None => Identity::Own(conn, key),
+                        None => {
+                            let object = remote.conn.node.object(key);
+                            match object.as_ref().and_then(ObjectRef::relay) {
+                                Some(relay) => Ref::<D>::there(relay.remote.clone()).identity(),
+                                None => Identity::Own(conn, key),
+                            }
+                        }
                     },
                     None => Identity::Unknown(conn, remote.key),
                 }

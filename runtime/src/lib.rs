@@ -60,6 +60,7 @@ mod limits;
 mod node;
 mod observe;
 pub mod peer;
+mod relay;
 mod server;
 mod shutdown;
 mod spent;

@@ -10,13 +10,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use helve_handles::objects::Identity;
 use helve_handles::schema::Schema;
 use helve_handles::{ObjectKey, Objects};
-use helve_protocol::session;
+use helve_protocol::{Code, Fault, session};
 
 use crate::builtin;
 use crate::connection::Conn;
 use crate::dispatch::Incoming;
 use crate::error::RpcError;
 use crate::handle::Dispatch;
+use crate::relay::Relay;
 
 /// A local object of some interface, seen without its type.
 pub(crate) trait AnyObject: Send + Sync + 'static {
@@ -30,8 +31,14 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     }
     fn identity(&self) -> Identity;
     fn is_revoked(&self) -> bool;
-    /// The description of its interface (E5.5).
-    fn schema(&self) -> Arc<Schema>;
+    /// Why, once it is so: what BROKEN says.
+    fn cause(&self) -> Fault {
+        Fault::new(Code::Broken, "revoked")
+    }
+    /// The description of its interface (E5.5), where it is known.
+    fn schema(&self) -> Option<Arc<Schema>>;
+    /// Its entry in a node; `None` for what has none but its own.
+    fn enter(&self, node: &Arc<Node>) -> Option<ObjectRef>;
 }
 
 /// A local object behind its interface, and who may revoke it.
@@ -85,8 +92,11 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
             .as_ref()
             .is_some_and(|revocation| revocation.is_revoked())
     }
-    fn schema(&self) -> Arc<Schema> {
-        builtin::schema(TypeId::of::<D>(), D::interface())
+    fn schema(&self) -> Option<Arc<Schema>> {
+        Some(builtin::schema(TypeId::of::<D>(), D::interface()))
+    }
+    fn enter(&self, node: &Arc<Node>) -> Option<ObjectRef> {
+        Some(node.intern(self))
     }
 }
 
@@ -94,6 +104,8 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
 pub(crate) struct Exported<T: ?Sized + AnyObject> {
     key: ObjectKey,
     node: Weak<Node>,
+    /// It is a [`Relay`]: known without asking, since every call asks.
+    relay: bool,
     pub(crate) local: T,
 }
 
@@ -116,6 +128,27 @@ impl session::Object for ObjectRef {
     }
     fn is_revoked(&self) -> bool {
         self.0.local.is_revoked()
+    }
+    fn cause(&self) -> Fault {
+        self.0.local.cause()
+    }
+    #[inline]
+    fn is_forwarded(&self) -> bool {
+        self.0.relay
+    }
+}
+
+impl ObjectRef {
+    pub(crate) fn key(&self) -> ObjectKey {
+        self.0.key
+    }
+
+    /// Set where it stands for a reference of another session.
+    pub(crate) fn relay(&self) -> Option<&Relay> {
+        if !self.0.relay {
+            return None;
+        }
+        self.0.local.as_any().downcast_ref()
     }
 }
 
@@ -161,6 +194,7 @@ impl Node {
             let exported = Exported {
                 key,
                 node: Arc::downgrade(self),
+                relay: false,
                 local: local.clone(),
             };
             let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);
@@ -174,6 +208,31 @@ impl Node {
             revocation.note(self, object.key);
         }
         ObjectRef(object)
+    }
+
+    /// A new entry for a relay; whether there is one already is known to its connection.
+    pub(crate) fn export(self: &Arc<Self>, relay: Relay) -> ObjectRef {
+        let identity = relay.identity();
+        let mut made = None;
+        let mut relay = Some(relay);
+        self.objects().insert(identity, |key| {
+            let exported = Exported {
+                key,
+                node: Arc::downgrade(self),
+                relay: true,
+                local: relay.take().expect("the closure runs once"),
+            };
+            let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);
+            let entry = Arc::downgrade(&object);
+            made = Some(object);
+            entry
+        });
+        ObjectRef(made.expect("the closure ran"))
+    }
+
+    /// The object of a key, if a session still holds it.
+    pub(crate) fn object(&self, key: ObjectKey) -> Option<ObjectRef> {
+        self.objects().get(key)?.upgrade().map(ObjectRef)
     }
 
     /// The object of a key, if a session still holds it and it has this interface.

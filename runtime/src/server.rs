@@ -205,8 +205,8 @@ impl Builder {
         let root: Arc<MakeRoot> = Arc::new(move |peer, node| {
             let made = root(peer);
             Box::pin(async move {
-                let local = made.await?.as_ref().to_local()?;
-                Ok((node.intern(&local), H::INTERFACE.id))
+                let object = made.await?.as_ref().to_root(&node)?;
+                Ok((object, H::INTERFACE.id))
             })
         });
         Rooted {

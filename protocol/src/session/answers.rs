@@ -259,19 +259,21 @@ impl<O: Object> Session<O> {
         let Some(call) = self.calls.get_mut(id) else {
             return Ok(());
         };
-        if let Asker::Open(key) | Asker::RelayOpen(_, key) = call.asker {
-            let relayed = match call.asker {
-                Asker::RelayOpen(incoming, _) => Some(incoming),
-                _ => None,
-            };
+        if let Asker::Open(key) | Asker::RelayOpen(_, key) | Asker::PassedOpen(_, key) = call.asker
+        {
+            let asker = std::mem::replace(&mut call.asker, Asker::Nobody);
             let Payload::Inline(span) = value else {
                 return Err(NO_DESCRIPTOR);
             };
             self.calls.remove(id);
             let outcome = open_outcome(message.get(span.range()).unwrap_or_default(), caps)?;
             self.settle_import(key, outcome)?;
-            if let Some(incoming) = relayed {
-                self.relay_opened(incoming, key);
+            match asker {
+                Asker::RelayOpen(incoming, _) => self.relay_opened(incoming, key),
+                Asker::PassedOpen(ticket, _) => {
+                    self.answer_passed(ticket, Ok((Blob::EMPTY, Vec::new())));
+                }
+                _ => {}
             }
             return Ok(());
         }
@@ -309,7 +311,11 @@ impl<O: Object> Session<O> {
                 self.calls.remove(id);
                 self.relay_ret(incoming, &value, caps);
             }
-            Asker::Nobody | Asker::Open(_) | Asker::RelayOpen(..) => {
+            Asker::Passed(ticket) => {
+                self.calls.remove(id);
+                self.answer_passed(ticket, Ok((value, caps)));
+            }
+            Asker::Nobody | Asker::Open(_) | Asker::RelayOpen(..) | Asker::PassedOpen(..) => {
                 self.calls.remove(id);
                 self.discard(caps);
             }

@@ -4,7 +4,7 @@ use helve_handles::{ObjectKey, Target};
 
 use super::incoming::{IncomingId, to_send};
 use super::tables::{Hosted, Outcome, Standing};
-use super::{ImportKey, Object, Session};
+use super::{Event, ImportKey, Object, Session};
 use crate::Code;
 use crate::fault::Fault;
 use crate::frame;
@@ -14,11 +14,16 @@ impl<O: Object> Session<O> {
     /// Tells the peer that an object is revoked, by every name it has for it. The object already says so itself, so no
     /// method of it starts any more; its records stay until they are released.
     pub fn revoke(&mut self, object: ObjectKey) {
+        self.break_object(object, &Fault::new(Code::Broken, "revoked"));
+    }
+
+    /// The same for an object that stands for one of another session, which is lost (R9).
+    pub fn break_object(&mut self, object: ObjectKey, cause: &Fault) {
         let Some(k) = self.exports.objects.get(&object).copied() else {
             return;
         };
         for target in self.live_names(k) {
-            self.post_broken(target, Code::Broken, "revoked");
+            self.post_broken(target, cause.code, &cause.message);
         }
         if mutant!("revoke_free") {
             if let Some(export) = self.exports.by_name.get_mut(k) {
@@ -71,6 +76,9 @@ impl<O: Object> Session<O> {
         }
         import.standing = Standing::Broken;
         self.aside_due = true;
+        if import.watched {
+            self.events.push_back(Event::Broke(key, fault.clone()));
+        }
         let rare = import.rare();
         rare.fault = Some(fault.clone());
         let watchers = std::mem::take(&mut rare.watchers);

@@ -80,6 +80,10 @@ pub(super) enum Asker {
     Relay(IncomingId),
     /// A reflected OPEN: what it answers, and the import here.
     RelayOpen(IncomingId, ImportKey),
+    /// A call of another session, by its ticket (R9).
+    Passed(u64),
+    /// An OPEN of another session, and the import that it settles.
+    PassedOpen(u64, ImportKey),
 }
 
 /// A numbered call of ours.
@@ -356,6 +360,11 @@ impl<O: Object> Session<O> {
             line.tells += if counts { 0 } else { u64::from(charge) };
         }
         let id = if counts { self.calls.next_id() } else { 0 };
+        let others = match asker {
+            Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) => self.take_others(ticket),
+            _ => None,
+        };
+        let others = others.as_deref();
         let ext = CallExtOut {
             deadline,
             depth: out.depth,
@@ -365,6 +374,8 @@ impl<O: Object> Session<O> {
             } else {
                 out.trace
             },
+            others: others.map_or(&[], |others| &others.bytes),
+            others_count: others.map_or(0, |others| others.count),
         };
         let large = out.args.len() > PAYLOAD_MAX;
         let announced;
@@ -389,15 +400,20 @@ impl<O: Object> Session<O> {
             lent = (!encoded.lent.is_empty()).then(|| Box::new(encoded.lent));
         }
         if !counts {
-            if let Asker::Relay(incoming) = asker {
-                self.relay_told(incoming);
+            match asker {
+                Asker::Relay(incoming) => self.relay_told(incoming),
+                Asker::Passed(ticket) => self.answer_passed(ticket, Ok((Blob::EMPTY, Vec::new()))),
+                _ => {}
             }
             return Ok(seq);
         }
         if let Asker::Relay(incoming) | Asker::RelayOpen(incoming, _) = &asker {
             self.set_place(*incoming, Place::Relayed(CallKey::Sent(id)));
         }
-        if let Asker::Open(key) | Asker::RelayOpen(_, key) = &asker
+        if let Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) = &asker {
+            self.passed_as(*ticket, CallKey::Sent(id));
+        }
+        if let Asker::Open(key) | Asker::RelayOpen(_, key) | Asker::PassedOpen(_, key) = &asker
             && let Some(import) = self.imports.entries.get_mut(*key)
         {
             import.name = Target::open(id).into();

@@ -87,7 +87,7 @@ impl<O: Object> Session<O> {
                     Some(_) => {}
                 },
                 Cap::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
-                    Some(Outcome::Bound(_)) => {}
+                    Some(Outcome::Bound(_) | Outcome::Leading(_)) => {}
                     Some(Outcome::Failed(fault)) => return Err(Fault::broken_by(fault)),
                     _ => {
                         return Err(Fault::new(
@@ -140,6 +140,10 @@ impl<O: Object> Session<O> {
                         }
                         None => encoded.descriptors.push(Descriptor::new(Tag::Mine, 0)),
                     },
+                    Some(Outcome::Leading(o)) => {
+                        let o = o.clone();
+                        self.mention(o, &mut encoded);
+                    }
                     // check_caps refused it; a name that no table has keeps the cap indices right.
                     _ => encoded
                         .descriptors
@@ -151,12 +155,14 @@ impl<O: Object> Session<O> {
     }
 
     fn mention(&mut self, o: O, encoded: &mut Encoded) {
-        let revoked = o.is_revoked();
+        let cause = o.is_revoked().then(|| to_send(o.cause()));
         let k = self.exports.intern(Hosted::Object(o));
         if let Some(export) = self.exports.by_name.get_mut(k) {
             export.counted = export.counted.saturating_add(1);
-            if revoked && !mutant!("revoke_quiet") {
-                encoded.broken.push((k, Code::Broken, "revoked".into()));
+            if let Some(cause) = cause
+                && !mutant!("revoke_quiet")
+            {
+                encoded.broken.push((k, cause.code, cause.message));
             }
         }
         encoded.descriptors.push(Descriptor::new(Tag::Mine, k));
@@ -226,6 +232,7 @@ impl<O: Object> Session<O> {
                         *refs += 1;
                         Received::Opened(c)
                     }
+                    Some((Outcome::Leading(o), _)) => Received::Object(o.clone()),
                     Some((Outcome::Bound(k), _)) => {
                         let k = *k;
                         self.take_yours(k)?

@@ -25,14 +25,20 @@ impl<O: Object> Session<O> {
         }
         self.ended = Some(cause);
         let lost = self.lost();
+        // What other sessions must hear of.
+        let mut passed = Vec::new();
         for (key, waiting) in self.waiting.drain() {
             self.garbage.extend(waiting.own());
-            if let Asker::Task(waker) = waiting.asker {
-                self.waited.insert(
-                    key,
-                    Waited::Failed(Fault::new(Code::NotSent, &lost.message)),
-                );
-                self.wakes.extend(waker);
+            let fault = || Fault::new(Code::NotSent, &lost.message);
+            match waiting.asker {
+                Asker::Task(waker) => {
+                    self.waited.insert(key, Waited::Failed(fault()));
+                    self.wakes.extend(waker);
+                }
+                Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) => {
+                    passed.push(Event::Passed(ticket, Err(fault())));
+                }
+                _ => {}
             }
         }
         self.aside.clear();
@@ -43,20 +49,31 @@ impl<O: Object> Session<O> {
             if call.answer.is_some() {
                 return true;
             }
-            let Asker::Task(waker) = std::mem::replace(&mut call.asker, Asker::Nobody) else {
-                return false;
-            };
             let code = if call.seq >= unsent || transfers.is_open(call.seq) {
                 Code::NotSent
             } else {
                 Code::MaybeRan
             };
-            call.answer = Some(Err(Fault::new(code, &lost.message)));
-            wakes.extend(waker);
-            true
+            let fault = || Fault::new(code, &lost.message);
+            match std::mem::replace(&mut call.asker, Asker::Nobody) {
+                Asker::Task(waker) => {
+                    call.answer = Some(Err(fault()));
+                    wakes.extend(waker);
+                    true
+                }
+                Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) => {
+                    passed.push(Event::Passed(ticket, Err(fault())));
+                    false
+                }
+                _ => false,
+            }
         });
+        self.passed.take_all();
         for (key, import) in &mut self.imports.entries {
             self.wakes.append(&mut import.take_watchers());
+            if import.watched && import.fault().is_none() {
+                passed.push(Event::Broke(key, lost.clone()));
+            }
             if key == self.imports.root {
                 import.standing = Standing::Broken;
                 import.rare().fault = Some(lost.clone());
@@ -68,10 +85,12 @@ impl<O: Object> Session<O> {
         self.imports.by_open.take_all();
         for (_, opened) in self.opened.take_all() {
             self.wakes.extend(opened.watchers);
-            if let Outcome::Pending(queue) = opened.outcome {
-                queue
+            match opened.outcome {
+                Outcome::Pending(queue) => queue
                     .into_iter()
-                    .for_each(|invocation| self.scrap(invocation));
+                    .for_each(|invocation| self.scrap(invocation)),
+                Outcome::Leading(o) => self.garbage.push(o),
+                Outcome::Bound(_) | Outcome::Failed(_) => {}
             }
         }
         for (_, export) in self.exports.by_name.take_all() {
@@ -89,12 +108,17 @@ impl<O: Object> Session<O> {
         // What was not polled yet does not start after the end.
         let mut started: Vec<IncomingId> = Vec::new();
         for event in std::mem::take(&mut self.events) {
-            if let Event::Start(o, invocation) = event {
-                started.push(invocation.id);
-                self.garbage.push(o);
-                self.scrap(invocation);
+            match event {
+                Event::Start(o, invocation) => {
+                    started.push(invocation.id);
+                    self.garbage.push(o);
+                    self.scrap(invocation);
+                }
+                Event::Stop(_) => {}
+                Event::Passed(..) | Event::Broke(..) => self.events.push_back(event),
             }
         }
+        self.events.extend(passed);
         for (n, call) in self.incoming.take_all() {
             let id = IncomingId::call(n);
             if call.place == Place::Running && !started.contains(&id) {

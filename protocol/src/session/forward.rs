@@ -94,6 +94,7 @@ impl<O: Object> Session<O> {
                         }
                     }
                     Some(Outcome::Failed(fault)) => Ok(Cap::Broken(Fault::broken_by(fault))),
+                    Some(Outcome::Leading(o)) => Ok(Cap::Given(o.clone())),
                     _ => Err(Fault::new(
                         Code::Unavailable,
                         "a handle in the arguments has no object yet: await it first",

@@ -84,6 +84,8 @@ pub(super) enum Place {
     Queued,
     /// With the driver.
     Running,
+    /// With the driver, and from there in another session (R9). Takes no running slot.
+    Forwarded,
     /// Reflected to the peer, as this call of ours (R6).
     Relayed(CallKey),
     /// An OPEN whose handler answered with a reference that is not settled (R5): the import, of which it holds one
@@ -282,9 +284,15 @@ impl<O: Object> Session<O> {
 
     pub(super) fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
         let ours = self.config.handler_ms;
-        if ext.deadline.or(ours).is_none() && ext.chain.is_none() && ext.trace.is_empty() {
+        let has = ext.deadline.or(ours).is_some() || ext.chain.is_some() || ext.others;
+        if !has && ext.trace.is_empty() {
             return None;
         }
+        let others = if ext.others {
+            super::across::Others::read(message.get(ext.raw.range()).unwrap_or_default())
+        } else {
+            super::across::Others::default()
+        };
         let trace = message
             .get(ext.trace.range())
             .and_then(|trace| std::str::from_utf8(trace).ok());
@@ -295,6 +303,7 @@ impl<O: Object> Session<O> {
             deadline,
             chain: ext.chain,
             trace,
+            others,
         }))
     }
 
@@ -340,6 +349,11 @@ impl<O: Object> Session<O> {
                 Some(Outcome::Failed(fault)) => {
                     let fault = Fault::broken_by(fault);
                     self.refuse(invocation, fault);
+                    return Ok(());
+                }
+                Some(Outcome::Leading(o)) => {
+                    let o = o.clone();
+                    self.begin(o, invocation);
                     return Ok(());
                 }
                 Some(Outcome::Bound(k)) => Some(*k),
@@ -395,19 +409,36 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn start_now(&mut self, o: O, invocation: Invocation<O>) {
+        let forwarded = o.is_forwarded();
         if invocation.is_flush() {
-            self.garbage.push(o);
-            return self.flush(invocation);
+            if forwarded {
+                // It waits at the object's own host.
+                self.forget_flush(invocation.id);
+            } else {
+                self.garbage.push(o);
+                return self.flush(invocation);
+            }
         }
         if o.is_revoked() && !(mutant!("revoke_late") && self.was_late(invocation.id)) {
-            self.refuse(invocation, revoked());
+            let fault = if forwarded {
+                Fault::broken_by(&to_send(o.cause()))
+            } else {
+                revoked()
+            };
+            self.garbage.push(o);
+            self.refuse(invocation, fault);
             return;
         }
-        self.running += u32::from(invocation.depth == 0);
+        let shallow = invocation.depth == 0 && !forwarded;
+        self.running += u32::from(shallow);
         let youngest = self.youngest;
         if let Some(call) = self.in_call(invocation.id) {
-            call.place = Place::Running;
-            if invocation.depth == 0 {
+            call.place = if forwarded {
+                Place::Forwarded
+            } else {
+                Place::Running
+            };
+            if shallow {
                 self.youngest = youngest.max(call.accepted);
             }
         }
@@ -515,7 +546,7 @@ impl<O: Object> Session<O> {
         call.cancelled = true;
         let place = call.place;
         match place {
-            Place::Running => self.events.push_back(Event::Stop(id)),
+            Place::Running | Place::Forwarded => self.events.push_back(Event::Stop(id)),
             Place::Incomplete => self.take_held(id),
             Place::Relayed(key) => self.cancel_relayed(key),
             Place::Settling(import) => {

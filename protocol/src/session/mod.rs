@@ -6,9 +6,11 @@
 //! runs no user code while it holds that lock.
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
-//! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `forward` (reflection), `broken` (revoke and BROKEN), `permits` (R13), `flow`
-//! (numbers, acks, the replay buffer), `drain` (S9), `end` (R17).
+//! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `forward` (reflection),
+//! `across` (forwarding between sessions), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the
+//! replay buffer), `drain` (S9), `end` (R17).
 
+mod across;
 mod answers;
 mod assembly;
 mod broken;
@@ -151,6 +153,7 @@ pub(crate) struct Carried {
     deadline: Option<Time>,
     chain: Option<u64>,
     trace: Box<str>,
+    others: across::Others,
 }
 
 impl<O> Invocation<O> {
@@ -185,6 +188,11 @@ pub enum Event<O> {
     Start(O, Invocation<O>),
     /// Drop this handler if it still runs, and then [`Session::respond`] with CANCELLED (R21).
     Stop(IncomingId),
+    /// What became of a call that was [passed on](Session::pass_on) into this session: an answer, for an OPEN that it
+    /// is settled, for a TELL that it is numbered.
+    Passed(u64, Answer<O>),
+    /// A reference that is [watched](Session::watch) broke, with this cause.
+    Broke(ImportKey, Fault),
 }
 
 /// The conversation with one peer. See the [module](self).
@@ -225,6 +233,8 @@ pub struct Session<O> {
     opened: RisingMap<Opened<O>>,
     pending_opens: u32,
     flushes: incoming::Flushes,
+    /// Calls of ours that are another session's, by ticket.
+    passed: RisingMap<across::Passed>,
     // To the driver.
     events: VecDeque<Event<O>>,
     wakes: Vec<Waker>,
@@ -266,6 +276,7 @@ impl<O: Object> Session<O> {
             opened: RisingMap::seeded(config.seed.rotate_left(29)),
             pending_opens: 0,
             flushes: incoming::Flushes::seeded(config.seed.rotate_left(41)),
+            passed: RisingMap::new(),
             events: VecDeque::new(),
             wakes: Vec::new(),
             garbage: Vec::new(),

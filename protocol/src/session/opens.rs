@@ -28,9 +28,8 @@ impl<O: Object> Session<O> {
                     .root
                     .as_ref()
                     .is_some_and(|root| root.key() == o.key());
-                let revoked = o.is_revoked();
+                let broken = (o.is_revoked() && !root).then(|| o.cause());
                 let k = self.exports.intern(Hosted::Object(o));
-                let broken = (revoked && !root).then(|| Fault::new(Code::Broken, "revoked"));
                 self.bind(id, k, Descriptor::new(Tag::Mine, k), broken);
             }
             Cap::Import(key) => {
@@ -40,8 +39,10 @@ impl<O: Object> Session<O> {
             Cap::Broken(fault) => self.fail_open(id, Fault::broken_by(&fault)),
             Cap::Opened(c) => match self.opened.get_mut(c) {
                 Some(opened) => match &opened.outcome {
-                    Outcome::Pending(_) if gave_up => self.fail_open(id, cancelled()),
-                    Outcome::Pending(_) => {
+                    Outcome::Pending(_) | Outcome::Leading(_) if gave_up => {
+                        self.fail_open(id, cancelled());
+                    }
+                    Outcome::Pending(_) | Outcome::Leading(_) => {
                         if let Some(c) = id.as_call() {
                             opened.awaited_by.push(c);
                         }
@@ -66,7 +67,7 @@ impl<O: Object> Session<O> {
         self.in_call(id).is_some_and(|call| call.cancelled)
     }
 
-    fn check_open_table(&self) -> Result<(), Fault> {
+    pub(super) fn check_open_table(&self) -> Result<(), Fault> {
         if self.exports.by_name.len() + self.opened.len() > self.config.ours.table as usize {
             // Its method ran, so no code may say that it did not.
             return Err(Fault::new(
@@ -149,7 +150,13 @@ impl<O: Object> Session<O> {
     }
 
     /// RET, then BROKEN if it is due, then the calls that were pipelined, in order.
-    fn bind(&mut self, id: IncomingId, k: u64, descriptor: Descriptor, broken: Option<Fault>) {
+    pub(super) fn bind(
+        &mut self,
+        id: IncomingId,
+        k: u64,
+        descriptor: Descriptor,
+        broken: Option<Fault>,
+    ) {
         let Some(c) = self.finish(id) else { return };
         self.pending_opens = self.pending_opens.saturating_sub(1);
         if let Some(export) = self.exports.by_name.get_mut(k) {
@@ -168,11 +175,15 @@ impl<O: Object> Session<O> {
         opened.refs += 1;
         self.wakes.append(&mut opened.watchers);
         let awaited_by = std::mem::take(&mut opened.awaited_by);
-        if let Outcome::Pending(queue) = before {
-            for invocation in queue {
-                // They name this OPEN, which is bound: none of them can be a violation.
-                _ = self.route(invocation);
+        match before {
+            Outcome::Pending(queue) => {
+                for invocation in queue {
+                    // They name this OPEN, which is bound: none of them can be a violation.
+                    _ = self.route(invocation);
+                }
             }
+            Outcome::Leading(o) => self.garbage.push(o),
+            Outcome::Bound(_) | Outcome::Failed(_) => {}
         }
         for other in awaited_by.into_iter().map(IncomingId::call) {
             if self.settles(other, None) {
@@ -201,10 +212,14 @@ impl<O: Object> Session<O> {
         );
         self.wakes.append(&mut opened.watchers);
         let awaited_by = std::mem::take(&mut opened.awaited_by);
-        if let Outcome::Pending(queue) = before {
-            for invocation in queue {
-                self.refuse(invocation, Fault::broken_by(&fault));
+        match before {
+            Outcome::Pending(queue) => {
+                for invocation in queue {
+                    self.refuse(invocation, Fault::broken_by(&fault));
+                }
             }
+            Outcome::Leading(o) => self.garbage.push(o),
+            Outcome::Bound(_) | Outcome::Failed(_) => {}
         }
         for other in awaited_by.into_iter().map(IncomingId::call) {
             if self.settles(other, None) {
@@ -219,15 +234,20 @@ impl<O: Object> Session<O> {
         let Some(opened) = self.opened.get(c) else {
             return;
         };
-        if opened.refs > 0 || matches!(opened.outcome, Outcome::Pending(_)) {
+        if opened.refs > 0 || !opened.is_answered() {
             return;
         }
         self.forget_tell_error(Target::open(c));
-        if let Some(Outcome::Bound(k)) = self.opened.remove(c).map(|opened| opened.outcome) {
-            if let Some(export) = self.exports.by_name.get_mut(k) {
-                export.bound = export.bound.saturating_sub(1);
+        let Some(opened) = self.opened.remove(c) else {
+            return;
+        };
+        if let Outcome::Bound(k) = opened.outcome {
+            for k in [k, opened.alias] {
+                if let Some(export) = self.exports.by_name.get_mut(k) {
+                    export.bound = export.bound.saturating_sub(1);
+                }
+                self.settle_export(k);
             }
-            self.settle_export(k);
         }
     }
 
@@ -381,30 +401,22 @@ impl<O: Object> Session<O> {
             return Poll::Ready(Err(self.lost()));
         };
         let k = match &opened.outcome {
-            Outcome::Pending(_) => {
+            Outcome::Pending(_) | Outcome::Leading(_) => {
                 watch(&mut opened.watchers, waker);
                 return Poll::Pending;
             }
             Outcome::Failed(fault) => return Poll::Ready(Err(Fault::broken_by(fault))),
             Outcome::Bound(k) => *k,
         };
-        Poll::Ready(
-            match self
-                .exports
-                .by_name
-                .get(k)
-                .map(|export| export.what.clone())
-            {
-                Some(what) => Ok(self.deliver(what)),
-                None => self
-                    .exports
-                    .root
-                    .clone()
-                    .filter(|_| k == 0)
-                    .map(Received::Object)
-                    .ok_or_else(|| self.lost()),
-            },
-        )
+        Poll::Ready(Ok(self.bound_to(k)))
+    }
+
+    /// Our export `k`, as the application gets it.
+    pub(super) fn bound_to(&mut self, k: u64) -> Received<O> {
+        match self.hosted(k) {
+            Some(what) => self.deliver(what),
+            None => Received::Broken(self.lost()),
+        }
     }
 
     /// One local reference less.

@@ -7,7 +7,7 @@ use super::flow::Bulk;
 use super::incoming::{Flush, InCall, IncomingId, Place, Reply, to_send};
 use super::tables::{Outcome, Standing};
 use super::transfer::announce;
-use super::{ImportKey, Invocation, Object, Session};
+use super::{Event, ImportKey, Invocation, Object, Session};
 use crate::Code;
 use crate::blob::Body;
 use crate::fault::Fault;
@@ -182,7 +182,7 @@ impl<O: Object> Session<O> {
         let pending = "a handle in the result has no object yet: await it first";
         match cap {
             Cap::Opened(c) => match self.opened.get(*c).map(|opened| &opened.outcome) {
-                Some(Outcome::Bound(_)) => None,
+                Some(Outcome::Bound(_) | Outcome::Leading(_)) => None,
                 Some(Outcome::Failed(fault)) => Some(Fault::broken_by(fault)),
                 Some(Outcome::Pending(_)) => Some(Fault::new(Code::Unavailable, pending)),
                 None => Some(Fault::new(Code::Gone, "the handle was released")),
@@ -273,6 +273,9 @@ impl<O: Object> Session<O> {
                 import.standing = Standing::Expired;
                 let watchers = import.take_watchers();
                 self.wakes.extend(watchers);
+                if let Some(fault) = import.fault().filter(|_| import.watched) {
+                    self.events.push_back(Event::Broke(*key, fault));
+                }
             }
         }
         if !self.waiting.is_empty() {

@@ -23,8 +23,16 @@ slotmap::new_key_type! {
 pub trait Object: Clone {
     /// Its identity within the node.
     fn key(&self) -> ObjectKey;
-    /// Whether `revoke()` was said (R22).
+    /// Whether it answers no more: `revoke()` was said (R22), or what it stands for is lost.
     fn is_revoked(&self) -> bool;
+    /// Why, once it is so: what BROKEN says.
+    fn cause(&self) -> Fault {
+        Fault::new(crate::Code::Broken, "revoked")
+    }
+    /// Whether it stands for an object of another session, and its calls are passed on (R9).
+    fn is_forwarded(&self) -> bool {
+        false
+    }
 }
 
 /// What stands behind a name that we gave out.
@@ -176,6 +184,8 @@ pub(super) struct Import {
     /// Local references: one for each handle the application was given, one for each waiting call or export.
     pub locals: u32,
     pub lent: bool,
+    /// Its end is an event: it is forwarded into another session (R9).
+    pub watched: bool,
     pub standing: Standing,
     pub rare: Option<Box<ImportRare>>,
 }
@@ -236,6 +246,7 @@ impl Import {
             receipts: 0,
             locals: 1,
             lent: false,
+            watched: false,
             standing,
             rare: None,
         }
@@ -279,6 +290,8 @@ impl Import {
 pub(super) enum Outcome<O> {
     /// Its handler has not answered; the calls pipelined on it wait here, in order.
     Pending(VecDeque<Invocation<O>>),
+    /// Not answered, but calls go to this object already: it passes them on, pipelined as they are (R9).
+    Leading(O),
     /// Our export `k` (0: the root).
     Bound(u64),
     /// A tombstone (R2).
@@ -292,6 +305,8 @@ pub(super) struct Opened<O> {
     /// One for the RELEASE that is owed, one for each local handle to it.
     pub refs: u32,
     pub released: bool,
+    /// The export whose name is the identity of the outcome, where calls go to another one (R6); 0: there is none.
+    pub alias: u64,
     /// Tasks that wait for the outcome.
     pub watchers: Vec<Waker>,
     /// OPENs of the peer whose result is this one.
@@ -299,11 +314,16 @@ pub(super) struct Opened<O> {
 }
 
 impl<O> Opened<O> {
+    pub(super) fn is_answered(&self) -> bool {
+        matches!(self.outcome, Outcome::Bound(_) | Outcome::Failed(_))
+    }
+
     pub(super) fn new() -> Self {
         Opened {
             outcome: Outcome::Pending(VecDeque::new()),
             refs: 1,
             released: false,
+            alias: 0,
             watchers: Vec::new(),
             awaited_by: Vec::new(),
         }

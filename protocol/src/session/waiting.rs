@@ -249,6 +249,8 @@ impl<O: Object> Session<O> {
             Asker::Open(key) => Asker::Open(*key),
             Asker::Relay(id) => Asker::Relay(*id),
             Asker::RelayOpen(id, key) => Asker::RelayOpen(*id, *key),
+            Asker::Passed(ticket) => Asker::Passed(*ticket),
+            Asker::PassedOpen(ticket, key) => Asker::PassedOpen(*ticket, *key),
             Asker::Task(_) | Asker::Nobody => Asker::Nobody,
         };
         let tell = kind == CallKind::Tell;
@@ -306,6 +308,11 @@ impl<O: Object> Session<O> {
                 self.release(key);
                 self.relay_err(id, fault);
             }
+            Asker::Passed(ticket) => self.answer_passed(ticket, Err(fault)),
+            Asker::PassedOpen(ticket, key) => {
+                self.break_import(key, fault.clone());
+                self.answer_passed(ticket, Err(fault));
+            }
         }
     }
 
@@ -348,7 +355,7 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn who_opens(&self, import: ImportKey) -> Option<WaitKey> {
-        let opens = |w: &Waiting<O>| matches!(w.asker, Asker::Open(k) | Asker::RelayOpen(_, k) if k == import);
+        let opens = |w: &Waiting<O>| matches!(w.asker, Asker::Open(k) | Asker::RelayOpen(_, k) | Asker::PassedOpen(_, k) if k == import);
         self.waiting
             .iter()
             .find(|(_, w)| opens(w))

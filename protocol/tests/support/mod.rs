@@ -437,6 +437,7 @@ impl Meaning<'_> {
                     depth: call.ext.depth,
                     chain: call.ext.chain,
                     trace: self.text(call.ext.trace),
+                    ..CallExtOut::default()
                 };
                 let args = &payload(call.args);
                 let c = call;

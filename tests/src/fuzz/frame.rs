@@ -119,6 +119,7 @@ impl Writing<'_> {
                     depth: call.ext.depth,
                     chain: call.ext.chain,
                     trace: self.text(call.ext.trace),
+                    ..CallExtOut::default()
                 };
                 let args = self.payload(call.args);
                 let table = caps(call.caps);

@@ -296,6 +296,8 @@ impl World {
             match event {
                 Event::Start(thing, invocation) => self.running.push((thing, invocation)),
                 Event::Stop(id) => self.stop(id),
+                // Nothing is forwarded here.
+                Event::Passed(..) | Event::Broke(..) => unreachable!("nothing was passed on"),
             }
         }
         while let Some(message) = self.session.poll_transmit() {

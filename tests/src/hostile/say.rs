@@ -187,6 +187,7 @@ impl Hostile {
             depth: depth as u8,
             chain: self.rng.one_in(6).then(|| self.rng.number() >> 11),
             trace: if self.rng.one_in(6) { trace } else { "" },
+            ..CallExtOut::default()
         };
         let step = match self.rng.below(20) {
             0 => 1 + self.rng.number() % (1 << 20),

@@ -17,6 +17,8 @@ const NONE: CallExtOut<'static> = CallExtOut {
     depth: 0,
     chain: None,
     trace: "",
+    others: &[],
+    others_count: 0,
 };
 
 fn call(out: &mut Vec<u8>, id: u64, name: &str, ext: &CallExtOut<'_>) {

@@ -14,6 +14,8 @@ const NONE: CallExtOut<'static> = CallExtOut {
     depth: 0,
     chain: None,
     trace: "",
+    others: &[],
+    others_count: 0,
 };
 const GONE: u64 = 2;
 

@@ -13,6 +13,8 @@ const NONE: CallExtOut<'static> = CallExtOut {
     depth: 0,
     chain: None,
     trace: "",
+    others: &[],
+    others_count: 0,
 };
 
 /// So many calls of `hang`, in one message.
