@@ -9,3 +9,22 @@ pub mod hostile;
 pub mod lab;
 pub mod raw;
 pub mod seeded;
+
+/// The chapters of the book, so that their examples are compiled and run.
+#[cfg(doctest)]
+mod book {
+    #[doc = include_str!("../../docs/acknowledgements.md")]
+    struct Acknowledgements;
+    #[doc = include_str!("../../docs/calls.md")]
+    struct Calls;
+    #[doc = include_str!("../../docs/deploying.md")]
+    struct Deploying;
+    #[doc = include_str!("../../docs/errors.md")]
+    struct Errors;
+    #[doc = include_str!("../../docs/handles.md")]
+    struct Handles;
+    #[doc = include_str!("../../docs/observing.md")]
+    struct Observing;
+    #[doc = include_str!("../../docs/security.md")]
+    struct Security;
+}
