@@ -23,8 +23,12 @@ mod book {
     struct Errors;
     #[doc = include_str!("../../docs/handles.md")]
     struct Handles;
+    #[doc = include_str!("../../docs/limits.md")]
+    struct Limits;
     #[doc = include_str!("../../docs/observing.md")]
     struct Observing;
     #[doc = include_str!("../../docs/security.md")]
     struct Security;
+    #[doc = include_str!("../../docs/streams.md")]
+    struct Streams;
 }
