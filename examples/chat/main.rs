@@ -62,7 +62,10 @@ async fn serve(url: &str, joined: Option<(&str, &str)>) -> Done {
     let done = server
         .run_until(helve::terminated(), Duration::from_secs(5))
         .await;
-    println!("stopped: {} served to the end, {} cut", done.drained, done.cut);
+    println!(
+        "stopped: {} served to the end, {} cut",
+        done.drained, done.cut
+    );
     Ok(())
 }
 
@@ -136,7 +139,10 @@ async fn show() -> Done {
         .stdin(std::process::Stdio::piped())
         .stdout(std::process::Stdio::null())
         .spawn()?;
-    ben.seat.say("I am, by way of the second").accepted().await?;
+    ben.seat
+        .say("I am, by way of the second")
+        .accepted()
+        .await?;
 
     let mut seen = Vec::new();
     let came = Line::Came("cat".into());

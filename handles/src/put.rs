@@ -97,12 +97,17 @@ pub fn put_str(buf: &mut Vec<u8>, text: &str) {
 
 /// A bin.
 pub fn put_bin(buf: &mut Vec<u8>, bytes: &[u8]) {
-    match bytes.len() {
+    put_bin_head(buf, bytes.len());
+    buf.extend_from_slice(bytes);
+}
+
+/// What stands before the `len` bytes of a bin, which are appended next.
+pub fn put_bin_head(buf: &mut Vec<u8>, len: usize) {
+    match len {
         len @ 0..=0xff => buf.extend_from_slice(&[0xc4, len as u8]),
         len @ 0x100..=0xffff => put_wide(buf, 0xc5, (len as u16).to_be_bytes()),
         len => put_wide(buf, 0xc6, (len as u32).to_be_bytes()),
     }
-    buf.extend_from_slice(bytes);
 }
 
 /// A reference to entry `index` of the frame's cap table: what a handle is inside a value.

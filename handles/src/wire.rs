@@ -48,6 +48,13 @@ pub trait Wire: Serialize + DeserializeOwned + Send + 'static {
         None
     }
 
+    /// Its bytes, where it is nothing but bytes, shared ones, and so long that copying them is worth avoiding.
+    #[doc(hidden)]
+    #[inline]
+    fn __bulk(&self) -> Option<&bytes::Bytes> {
+        None
+    }
+
     /// The value at `at` in `source` and its length, where it can share that memory instead of copying it.
     #[doc(hidden)]
     #[inline]
@@ -127,10 +134,16 @@ leaves! {
     Box<str> => Str; char => Char; uuid::Uuid => Uuid; Duration => Duration;
 }
 
+/// Above this bytes go out as they are, in pieces of their own memory.
+const BULK: usize = 64 << 10;
+
 impl Wire for bytes::Bytes {
     const PLAIN: bool = true;
     fn describe() -> TypeDesc {
         TypeDesc::Bytes
+    }
+    fn __bulk(&self) -> Option<&bytes::Bytes> {
+        (self.len() > BULK).then_some(self)
     }
     /// Long ones, and only where they make up a good part of what they would keep alive.
     fn __share(source: &bytes::Bytes, at: usize) -> Option<(Self, usize)> {

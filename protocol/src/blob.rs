@@ -2,6 +2,8 @@
 
 use bytes::Bytes;
 
+use crate::rope::Rope;
+
 /// Up to this many bytes are held in place.
 const INLINE: usize = 38;
 /// Above this a payload keeps a slice of the message instead of a copy, if it makes up a good part of it.
@@ -93,45 +95,84 @@ impl From<Bytes> for Blob {
 
 impl From<Body<'_>> for Blob {
     fn from(body: Body<'_>) -> Blob {
-        match body.shared {
-            Some(bytes) => Blob::from(bytes.clone()),
-            None => Blob::copy(body.bytes),
+        match body.0 {
+            Of::Slice(bytes) => Blob::copy(bytes),
+            Of::Shared(bytes) => Blob::from(bytes.clone()),
+            Of::Rope(rope) => Blob::from(rope.to_bytes()),
         }
     }
 }
 
 /// Bytes to be sent: borrowed, and where they are long preferably shared, so that nobody need copy them.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Body<'a> {
-    bytes: &'a [u8],
-    shared: Option<&'a Bytes>,
+#[derive(Clone, Copy, Debug)]
+pub struct Body<'a>(Of<'a>);
+
+#[derive(Clone, Copy, Debug)]
+enum Of<'a> {
+    Slice(&'a [u8]),
+    Shared(&'a Bytes),
+    Rope(&'a Rope),
 }
 
-impl Body<'_> {
-    /// The same bytes, to keep: copied only where they were not shared.
+impl<'a> Body<'a> {
+    /// How many bytes.
+    #[inline]
+    pub fn len(&self) -> usize {
+        match self.0 {
+            Of::Slice(bytes) => bytes.len(),
+            Of::Shared(bytes) => bytes.len(),
+            Of::Rope(rope) => rope.len(),
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The bytes, where they are in one piece.
+    #[inline]
+    pub fn as_slice(&self) -> Option<&'a [u8]> {
+        match self.0 {
+            Of::Slice(bytes) => Some(bytes),
+            Of::Shared(bytes) => Some(bytes),
+            Of::Rope(_) => None,
+        }
+    }
+
+    /// The same bytes in one piece, to keep: copied only where they were not shared.
     pub fn to_bytes(&self) -> Bytes {
-        match self.shared {
-            Some(bytes) => bytes.clone(),
-            None => Bytes::copy_from_slice(self.bytes),
+        match self.0 {
+            Of::Slice(bytes) => Bytes::copy_from_slice(bytes),
+            Of::Shared(bytes) => bytes.clone(),
+            Of::Rope(rope) => rope.to_bytes(),
+        }
+    }
+
+    /// The same bytes, to keep: copied only where they were not shared.
+    pub fn to_rope(&self) -> Rope {
+        match self.0 {
+            Of::Rope(rope) => rope.clone(),
+            _ => self.to_bytes().into(),
         }
     }
 }
 
 impl<'a> From<&'a [u8]> for Body<'a> {
     fn from(bytes: &'a [u8]) -> Body<'a> {
-        Body {
-            bytes,
-            shared: None,
-        }
+        Body(Of::Slice(bytes))
     }
 }
 
 impl<'a> From<&'a Bytes> for Body<'a> {
     fn from(bytes: &'a Bytes) -> Body<'a> {
-        Body {
-            bytes,
-            shared: Some(bytes),
-        }
+        Body(Of::Shared(bytes))
+    }
+}
+
+impl<'a> From<&'a Rope> for Body<'a> {
+    fn from(rope: &'a Rope) -> Body<'a> {
+        Body(Of::Rope(rope))
     }
 }
 
@@ -141,14 +182,6 @@ impl<'a> From<&'a Blob> for Body<'a> {
             Repr::Heap(bytes) => bytes.into(),
             Repr::Inline { .. } => Body::from(&**blob),
         }
-    }
-}
-
-impl std::ops::Deref for Body<'_> {
-    type Target = [u8];
-    #[inline]
-    fn deref(&self) -> &[u8] {
-        self.bytes
     }
 }
 

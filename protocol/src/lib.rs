@@ -16,6 +16,7 @@ pub mod mutation;
 mod parsed;
 pub mod put;
 mod read;
+pub mod rope;
 pub mod scan;
 mod seal;
 mod secret;

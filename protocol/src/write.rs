@@ -7,8 +7,8 @@ use crate::error::{Code, FloorCharBoundary};
 use crate::frame::{CallKind, Caps};
 use crate::limits::{MESSAGE_MAX, RELEASE_PAIRS_MAX};
 pub use crate::put::{
-    put_array, put_bin, put_bool, put_cap, put_hash, put_int, put_map, put_nil, put_str,
-    put_transfer, put_uint,
+    put_array, put_bin, put_bin_head, put_bool, put_cap, put_hash, put_int, put_map, put_nil,
+    put_str, put_transfer, put_uint,
 };
 
 /// The `ext` of a call to be written. The default writes none.
@@ -307,6 +307,13 @@ pub fn write_sync(buf: &mut Vec<u8>, target: Target, mode: u8, n: u64, have: Opt
         put_uint(buf, epoch);
         put_uint(buf, rev);
     }
+}
+
+/// A PART up to its `len` bytes, 1 to 65,536, which are appended next.
+pub fn write_part_head(buf: &mut Vec<u8>, head: u64, len: usize) {
+    put_kind(buf, 15, 2, [true]);
+    put_uint(buf, head);
+    put_bin_head(buf, len);
 }
 
 /// PART of 1 to 65,536 bytes; without any: aborted.

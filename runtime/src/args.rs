@@ -4,8 +4,10 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use helve_handles::wire::{Typed, Wire};
 use helve_protocol::blob::Blob;
+use helve_protocol::rope::Rope;
 use helve_protocol::scan::{Budget, scan_value};
 use serde::{Deserialize, Serialize};
 
@@ -118,6 +120,8 @@ pub struct Put<'a> {
     pub(crate) bytes: &'a mut Vec<u8>,
     pub(crate) caps: Option<Box<OutCaps>>,
     pub(crate) failed: Option<RpcError>,
+    /// What stands before `bytes`, where long bytes among the arguments are sent as they are.
+    pub(crate) rope: Rope,
 }
 
 impl Put<'_> {
@@ -131,6 +135,12 @@ impl Put<'_> {
     /// An argument by value; handles inside are given for good.
     pub fn value<M: Typed>(&mut self, value: &M::T) -> &mut Self {
         if value.__put(self.bytes) {
+            self
+        } else if let Some(bulk) = value.__bulk() {
+            helve_protocol::frame::put_bin_head(self.bytes, bulk.len());
+            self.rope.push(Bytes::copy_from_slice(self.bytes));
+            self.rope.push(bulk.clone());
+            self.bytes.clear();
             self
         } else {
             self.put(value)

@@ -58,7 +58,10 @@ impl Unsent {
         Outgoing {
             to: remote.key,
             method,
-            args: (&self.args).into(),
+            args: match self.caps.as_ref().and_then(|caps| caps.rope.as_ref()) {
+                None => (&self.args).into(),
+                Some(rope) => rope.into(),
+            },
             caps: self
                 .caps
                 .as_ref()

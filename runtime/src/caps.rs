@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use helve_handles::lease::Lease;
 use helve_handles::wire::Wire;
+use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, Received};
 use serde::de::Error as _;
 use serde::ser::Error as _;
@@ -24,6 +25,8 @@ pub(crate) struct OutCaps {
     pub(crate) keep: Vec<Arc<RemoteRef>>,
     /// A trace of the call's own: here, because calls without one should carry no room for it.
     pub(crate) trace: Option<Arc<Trace>>,
+    /// The arguments, where long bytes among them are sent as they are.
+    pub(crate) rope: Option<Rope>,
     /// Why a reference could not be sent: serde's errors carry only a text.
     failed: Option<RpcError>,
 }

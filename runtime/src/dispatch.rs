@@ -13,9 +13,10 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{AbortHandle, Abortable};
 use helve_handles::lease::Lease;
-use helve_handles::wire::Typed;
+use helve_handles::wire::{Typed, Wire};
 use helve_protocol::frame::CallKind;
 use helve_protocol::limits::PAYLOAD_MAX;
+use helve_protocol::rope::Rope;
 use helve_protocol::session::{IncomingId, Invocation, Received, Reply};
 use helve_protocol::{Code, Fault, frame};
 use tokio::time::Instant;
@@ -341,6 +342,13 @@ impl Answering {
         if self.kind == CallKind::Tell {
             drop(value);
             return self.send(Reply::Value(&[], &[]));
+        }
+        if let Some(bulk) = value.__bulk().filter(|_| self.kind == CallKind::Call) {
+            let mut head = Vec::with_capacity(8);
+            frame::put_bin_head(&mut head, bulk.len());
+            let mut rope = Rope::from(Bytes::from(head));
+            rope.push(bulk.clone());
+            return self.send(Reply::Rope(&rope, &[]));
         }
         if plain && self.kind == CallKind::Call {
             let mut turn = TURN.take();

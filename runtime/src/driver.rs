@@ -40,6 +40,8 @@ pub(crate) struct Driver<L> {
     spent: Vec<Bytes>,
     /// The peer asked for an ack that must be flushed before its calls are polled (S4).
     ack_first: bool,
+    /// Frames that were sent so far.
+    sent: u64,
     /// Frames of the last message out; more than one says that callers come in crowds.
     last_out: u32,
     /// What came since the last flush has something to be said to it.
@@ -86,6 +88,7 @@ impl<L: Link> Driver<L> {
             replies: None,
             spent: Vec::new(),
             ack_first: false,
+            sent: 0,
             last_out: 0,
             says: false,
             yielded: false,
@@ -199,17 +202,18 @@ impl<L: Link> Driver<L> {
             let spent = &mut self.spent;
             let next = self.conn.with_task(|session| {
                 session.set_now(now);
-                let before = session.sent();
                 let message = session.poll_transmit()?;
                 if session.has_spent() {
                     spent.append(&mut session.take_spent());
                 }
-                Some((message, session.sent() - before, session.wants_transmit()))
+                Some((message, session.sent(), session.wants_transmit()))
             });
-            let Some((message, frames, rest)) = next else {
+            let Some((message, sent, rest)) = next else {
                 break;
             };
             more = rest;
+            // What was sealed earlier counts with the first message that goes.
+            let frames = sent - std::mem::replace(&mut self.sent, sent);
             self.last_out = u32::try_from(frames).unwrap_or(u32::MAX);
             self.conn.counters.sent(frames);
             self.link.start_send(message)?;

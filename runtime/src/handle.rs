@@ -6,12 +6,14 @@ use std::any::TypeId;
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use helve_handles::ObjectKey;
 use helve_handles::lease::Lease;
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::Typed;
+use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, ImportKey, Received, Settled};
 use serde::de::Error as _;
 use serde::{Deserializer, Serializer};
@@ -485,9 +487,19 @@ impl Far {
                 bytes,
                 caps: None,
                 failed: None,
+                rope: Rope::new(),
             };
             args(&mut put);
-            let Put { caps, failed, .. } = put;
+            let Put {
+                mut caps,
+                failed,
+                mut rope,
+                ..
+            } = put;
+            if !rope.is_empty() {
+                rope.push(Bytes::copy_from_slice(bytes));
+                caps.get_or_insert_default().rope = Some(rope);
+            }
             match failed {
                 Some(error) => Err(error),
                 None => Ok(Unsent::new(bytes, caps)),

@@ -34,6 +34,8 @@ pub trait Store {
     async fn get(&self, len: u64) -> Bytes;
     /// Back.
     async fn chunk(&self, chunk: Chunk) -> Chunk;
+    /// All of it, the other way round.
+    async fn swap(&self, name: &str, a: Bytes, n: u8, b: Bytes) -> (String, Bytes, u8, Bytes);
     /// Keeps the length.
     #[oneway]
     async fn note(&self, data: Bytes);
@@ -92,6 +94,9 @@ impl Store for MemStore {
     }
     async fn chunk(&self, chunk: Chunk) -> Chunk {
         chunk
+    }
+    async fn swap(&self, name: &str, a: Bytes, n: u8, b: Bytes) -> (String, Bytes, u8, Bytes) {
+        (name.into(), b, n, a)
     }
     async fn note(&self, data: Bytes) {
         self.notes
@@ -218,6 +223,36 @@ async fn one_way_calls_of_any_size_run_in_order_and_are_acknowledged_whole() {
 }
 
 #[tokio::test]
+async fn long_bytes_among_other_arguments_arrive_in_their_places() {
+    for (harness, store) in both().await {
+        for (first, second) in [(MIB, 5), (5, MIB), (MIB, 2 * MIB), (65_536, 65_537)] {
+            let (a, b) = (bytes(first), bytes(second).slice(1..));
+            let back = limited(store.swap("name", a.clone(), 7, b.clone())).await;
+            assert_eq!(back, Ok(("name".into(), b, 7, a)));
+        }
+        drop(store);
+        harness.finish().await;
+    }
+}
+
+#[tokio::test]
+async fn long_bytes_that_wait_for_a_permit_arrive() {
+    let tracker = Tracker::new();
+    let root = StoreHandle::new(MemStore::new(&tracker));
+    let limits = Limits::default().with_calls(1);
+    let harness = Setup::new(&tracker, move |_| root.clone())
+        .with(|rooted| rooted.limits(limits))
+        .memory(Duration::ZERO);
+    let store: StoreHandle = harness.connect().await;
+    let calls = (0..5).map(|n| store.put(bytes(100_000 + n)));
+    for (n, done) in limited(join_all(calls)).await.into_iter().enumerate() {
+        assert_eq!(done.map(|ends| ends.0), Ok(100_000 + n as u64));
+    }
+    drop(store);
+    harness.finish().await;
+}
+
+#[tokio::test]
 async fn handles_travel_beside_long_bytes() {
     for (harness, store) in both().await {
         let mine = StoreHandle::new(MemStore::new(&Tracker::new()));
@@ -305,4 +340,30 @@ async fn a_connection_closed_during_transfers_gives_each_one_outcome() {
     }
     drop((store, connection));
     harness.finish().await;
+}
+
+#[test]
+fn long_bytes_are_copied_once_at_each_end() {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime");
+    let (harness, store) = runtime.block_on(async { connect(setup().memory(Duration::ZERO)).await });
+    let len = 32 * MIB;
+    let data = bytes(len);
+    let put = allocation_counter::measure(|| {
+        let done = runtime.block_on(limited(store.put(data.clone())));
+        assert_eq!(done.map(|ends| ends.0), Ok(len as u64));
+    });
+    let get = allocation_counter::measure(|| {
+        let got = runtime.block_on(limited(store.get(len as u64)));
+        assert_eq!(got.map(|data| data.len()), Ok(len));
+    });
+    // Once into the messages that go, and once into the buffer that they are put together in, which takes one and a half
+    // as it grows. `get` makes its result, too.
+    let times = |bytes: u64| bytes as f64 / len as f64;
+    assert!(times(put.bytes_total) < 2.6, "{}", times(put.bytes_total));
+    assert!(times(get.bytes_total) < 3.6, "{}", times(get.bytes_total));
+    drop(store);
+    runtime.block_on(harness.finish());
 }

@@ -282,8 +282,11 @@ impl<O: Object> Session<O> {
         if !matches!(open.to, To::Nobody) {
             let part = message.get(data.range()).unwrap_or_default();
             if open.bytes.len() + part.len() > open.bytes.capacity() {
-                // Doubled: what is reserved stays in step with what came.
-                let want = (2 * open.bytes.len()).max(FIRST).min(open.len);
+                // What is reserved stays in step with what came: doubled, and all of it once a quarter is there.
+                let want = match (2 * open.bytes.len()).max(FIRST) {
+                    want if want + FIRST >= open.len / 2 => open.len,
+                    want => want,
+                };
                 open.bytes
                     .reserve_exact(want.max(open.bytes.len() + part.len()) - open.bytes.len());
             }

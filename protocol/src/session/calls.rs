@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::frame::{self, CallExtOut, CallKind};
 use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
+use crate::rope::Rope;
 
 /// A longer trace context is not sent: the rest of a frame has 4,096 bytes (E2.5).
 const TRACE_MAX: usize = 1024;
@@ -106,6 +107,35 @@ pub(super) struct OutCall<O> {
     pub lent: Option<Box<Vec<u64>>>,
 }
 
+/// Arguments that wait.
+#[derive(Debug)]
+pub(super) enum Args {
+    Blob(Blob),
+    Rope(Rope),
+}
+
+impl Args {
+    pub(super) fn len(&self) -> usize {
+        self.body().len()
+    }
+
+    pub(super) fn body(&self) -> Body<'_> {
+        match self {
+            Args::Blob(blob) => blob.into(),
+            Args::Rope(rope) => rope.into(),
+        }
+    }
+}
+
+impl From<Body<'_>> for Args {
+    fn from(body: Body<'_>) -> Args {
+        match body.as_slice() {
+            Some(_) => Args::Blob(body.into()),
+            None => Args::Rope(body.to_rope()),
+        }
+    }
+}
+
 /// A call that waits to be numbered. It keeps what it names alive (R4).
 #[derive(Debug)]
 pub(super) struct Waiting<O> {
@@ -114,7 +144,7 @@ pub(super) struct Waiting<O> {
     pub to: ImportKey,
     pub caps: Vec<Cap<O>>,
     pub method: u32,
-    pub args: Blob,
+    pub args: Args,
     pub deadline: Option<Time>,
     pub depth: u8,
     pub chain: Option<u64>,
@@ -271,7 +301,7 @@ impl<O: Object> Session<O> {
             to: out.to,
             caps: out.caps.to_vec(),
             method: out.method,
-            args: Blob::from(out.args),
+            args: out.args.into(),
             deadline: out.deadline,
             depth: out.depth,
             chain: out.chain,
@@ -379,18 +409,19 @@ impl<O: Object> Session<O> {
         };
         let large = out.args.len() > PAYLOAD_MAX;
         let announced;
-        let args: &[u8] = if large {
-            announced = announce(out.args.len());
-            &announced
-        } else {
-            &out.args
+        let args: &[u8] = match out.args.as_slice().filter(|_| !large) {
+            Some(args) => args,
+            None => {
+                announced = announce(out.args.len());
+                &announced
+            }
         };
         let seq = self.number(|buf| {
             frame::write_call(buf, kind, id, target, out.method, args, descriptors, &ext)
         });
         if large {
             let of = if counts { Of::Call(id) } else { Of::Tell };
-            self.flow.transfers.begin(seq, of, out.args.to_bytes());
+            self.flow.transfers.begin(seq, of, out.args.to_rope());
         }
         let mut lent = None;
         if let Some(encoded) = encoded {

@@ -13,6 +13,7 @@ use crate::Violation;
 use crate::batch::{BatchWriter, Parsed, Sealed};
 use crate::frame;
 use crate::limits::{FRAMES_MAX, PAYLOAD_MAX, RELEASE_PAIRS_MAX, REST_MAX_WIDE};
+use crate::rope::Rope;
 
 /// A batch is sealed here, so that both ends work at once.
 const SEAL: usize = 32 * 1024;
@@ -54,7 +55,7 @@ struct Posted {
 pub(super) struct Bulk {
     /// The peer's id of the call.
     pub call: u64,
-    pub data: Bytes,
+    pub data: Rope,
     /// What the call is charged, and at which depth. It is given back with RET (R13.7), so that a peer that calls again
     /// before that goes beyond its grant: what waits here is bounded by it.
     pub depth: u8,

@@ -19,6 +19,7 @@ use crate::fault::Fault;
 use crate::frame::{CallExt, CallFrame, CallKind, Payload};
 use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
+use crate::rope::Rope;
 use crate::{Code, Violation};
 
 /// A call id rises by at most this (I1.2).
@@ -67,6 +68,8 @@ pub enum Reply<'a, O> {
     Value(&'a [u8], &'a [Cap<O>]),
     /// The same, for a long one: it is not copied.
     Shared(&'a Bytes, &'a [Cap<O>]),
+    /// The same, in pieces, above 65,536 bytes.
+    Rope(&'a Rope, &'a [Cap<O>]),
     /// The one handle that an OPEN asked for.
     Handle(Cap<O>),
     /// It failed.

@@ -44,7 +44,7 @@ impl<O: Object> Session<O> {
                 match reply {
                     Reply::Fault(fault) => self.keep_tell_error(id, fault),
                     Reply::Handle(Cap::Given(o) | Cap::Lent(o)) => self.garbage.push(o),
-                    Reply::Handle(_) | Reply::Value(..) | Reply::Shared(..) => {}
+                    Reply::Handle(_) | Reply::Value(..) | Reply::Shared(..) | Reply::Rope(..) => {}
                 }
                 self.finish_tell(id);
             }
@@ -64,7 +64,10 @@ impl<O: Object> Session<O> {
             }
             (CallKind::Call, Reply::Fault(fault)) => self.respond_fault(id, fault),
             (CallKind::Open, Reply::Handle(cap)) => self.settle_open(id, cap),
-            (CallKind::Open, Reply::Value(..) | Reply::Shared(..)) => {
+            (CallKind::Call, Reply::Rope(value, caps)) => {
+                self.respond_value(id, value.into(), caps);
+            }
+            (CallKind::Open, Reply::Value(..) | Reply::Shared(..) | Reply::Rope(..)) => {
                 self.fail_open(
                     id,
                     Fault::new(
@@ -110,12 +113,13 @@ impl<O: Object> Session<O> {
 
     /// Answers with bytes that may be shared.
     pub(super) fn respond_body(&mut self, id: IncomingId, value: Body<'_>, caps: &[Cap<O>]) {
-        let shared;
-        let reply = if value.len() > PAYLOAD_MAX {
-            shared = value.to_bytes();
-            Reply::Shared(&shared, caps)
-        } else {
-            Reply::Value(&value, caps)
+        let whole;
+        let reply = match value.as_slice() {
+            Some(short) if short.len() <= PAYLOAD_MAX => Reply::Value(short, caps),
+            _ => {
+                whole = value.to_bytes();
+                Reply::Shared(&whole, caps)
+            }
         };
         self.respond(id, reply);
     }
@@ -156,9 +160,9 @@ impl<O: Object> Session<O> {
 
     /// RET, in one frame or as the head of a transfer.
     fn post_ret(&mut self, id: IncomingId, value: Body<'_>, caps: Caps<'_>) {
-        if value.len() <= PAYLOAD_MAX {
+        if let Some(value) = value.as_slice().filter(|value| value.len() <= PAYLOAD_MAX) {
             if let Some(call) = self.finish(id) {
-                self.post(|buf| frame::write_ret(buf, call, &value, caps, &[]));
+                self.post(|buf| frame::write_ret(buf, call, value, caps, &[]));
             }
             return;
         }
@@ -168,7 +172,7 @@ impl<O: Object> Session<O> {
         let announced = announce(value.len());
         let bulk = Bulk {
             call,
-            data: value.to_bytes(),
+            data: value.to_rope(),
             depth: entry.depth,
             charge: entry.charge,
         };

@@ -11,6 +11,7 @@ use super::flow::WAITING_OVERHEAD;
 use super::{Object, Session};
 use crate::frame;
 use crate::limits::PAYLOAD_MAX;
+use crate::rope::Rope;
 
 /// PARTs that may be unacknowledged, in bytes: a small frame goes out after at most four more of them.
 const WINDOW: usize = 4 * PAYLOAD_MAX;
@@ -35,7 +36,7 @@ struct Open {
     /// Sequence number of the head.
     head: u64,
     of: Of,
-    data: Bytes,
+    data: Rope,
     /// How many bytes were cut from it.
     cut: usize,
     /// Who waits until it is accepted.
@@ -82,7 +83,7 @@ impl Transfers {
     }
 
     /// Opens one; its head was numbered `head`.
-    pub(super) fn begin(&mut self, head: u64, of: Of, data: Bytes) {
+    pub(super) fn begin(&mut self, head: u64, of: Of, data: Rope) {
         if let Of::Ret(_) = of {
             self.results += data.len() as u64;
         }
@@ -136,7 +137,7 @@ impl Transfers {
         if let Of::Ret(_) = open.of {
             self.results -= open.data.len() as u64;
         }
-        self.spent.push(open.data);
+        self.spent.extend(open.data.into_pieces());
     }
 
     /// Takes one out before its end. Its head.
@@ -152,7 +153,7 @@ impl Transfers {
     pub(super) fn end(&mut self, wakes: &mut Vec<Waker>) {
         for open in self.open.drain(..) {
             wakes.extend(open.waiters);
-            self.spent.push(open.data);
+            self.spent.extend(open.data.into_pieces());
             if open.of == Of::Tell {
                 self.told.push((open.head, NEVER));
             }
@@ -187,13 +188,14 @@ impl<O: Object> Session<O> {
         let flow = &mut self.flow;
         let mut open = flow.transfers.open.pop_front()?;
         let end = open.data.len().min(open.cut + PAYLOAD_MAX);
-        let part = open.data.slice(open.cut..end);
-        let (seq, message) = flow.put_alone(part.len() + WAITING_OVERHEAD, |buf| {
-            frame::write_part(buf, open.head, Some(&part));
+        let len = end - open.cut;
+        let (seq, message) = flow.put_alone(len + WAITING_OVERHEAD, |buf| {
+            frame::write_part_head(buf, open.head, len);
+            open.data.copy_to(open.cut, end, buf);
         });
         let transfers = &mut flow.transfers;
-        transfers.parts.push_back((seq, part.len()));
-        transfers.unacked += part.len();
+        transfers.parts.push_back((seq, len));
+        transfers.unacked += len;
         open.cut = end;
         if end < open.data.len() {
             transfers.open.push_back(open);

@@ -233,7 +233,7 @@ impl<O: Object> Session<O> {
         let out = Outgoing {
             to,
             method,
-            args: (&args).into(),
+            args: args.body(),
             caps: &caps,
             deadline,
             depth,
