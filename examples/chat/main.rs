@@ -118,14 +118,10 @@ async fn talk(url: &str, nick: &str, room: &str) -> Done {
 
 /// Two servers, three people here and one in a process of its own, which is killed.
 async fn show() -> Done {
-    let (north, south) = (
-        bind("ws://127.0.0.1:0", None).await?,
-        // Joined below, when it is known where the other one is.
-        "ws://127.0.0.1:0",
-    );
+    let north = bind("ws://127.0.0.1:0", None).await?;
     let north_url = north.url().to_owned();
     let north = tokio::spawn(north.run());
-    let south = bind(south, Some(("tea", &north_url))).await?;
+    let south = bind("ws://127.0.0.1:0", Some(("tea", &north_url))).await?;
     let south_url = south.url().to_owned();
     let south = tokio::spawn(south.run());
     println!("two servers; the room `tea` of the second is the one of the first\n");

@@ -38,7 +38,10 @@ impl Lobby for Rooms {
     }
 
     async fn link(&mut self, name: &str, room: RoomHandle) -> Result<(), ChatError> {
-        self.place(name)?.insert_entry(room);
+        match self.place(name)? {
+            Entry::Occupied(mut entry) => _ = entry.insert(room),
+            Entry::Vacant(entry) => _ = entry.insert(room),
+        }
         Ok(())
     }
 }

@@ -65,10 +65,13 @@ async fn bind(url: &str, dir: &str) -> Result<helve::Server, Box<dyn Error>> {
 
 async fn serve(url: &str, dir: &str) -> Result<(), Box<dyn Error>> {
     let server = bind(url, dir).await?;
-    tokio::select! {
-        () = server.run() => {}
-        _ = tokio::signal::ctrl_c() => println!("stopped"),
-    }
+    // SIGTERM or Ctrl-C: what clients have called runs to its end, for at most five seconds.
+    let grace = std::time::Duration::from_secs(5);
+    let done = server.run_until(helve::terminated(), grace).await;
+    println!(
+        "stopped: {} served to the end, {} cut",
+        done.drained, done.cut
+    );
     Ok(())
 }
 

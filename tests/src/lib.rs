@@ -29,6 +29,4 @@ mod book {
     struct Observing;
     #[doc = include_str!("../../docs/security.md")]
     struct Security;
-    #[doc = include_str!("../../docs/streams.md")]
-    struct Streams;
 }

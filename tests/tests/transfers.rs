@@ -348,7 +348,8 @@ fn long_bytes_are_copied_once_at_each_end() {
         .enable_all()
         .build()
         .expect("a runtime");
-    let (harness, store) = runtime.block_on(async { connect(setup().memory(Duration::ZERO)).await });
+    let (harness, store) =
+        runtime.block_on(async { connect(setup().memory(Duration::ZERO)).await });
     let len = 32 * MIB;
     let data = bytes(len);
     let put = allocation_counter::measure(|| {
