@@ -64,7 +64,7 @@ const SPARSE: usize = 4;
 const SMALL: usize = 64;
 /// Slots of the first ring, and how many an empty one keeps.
 const SLOTS_MIN: usize = 8;
-const SLOTS_KEPT: usize = 1024;
+const SLOTS_KEPT: usize = 4096;
 
 /// A map from rising ids to `T`: a ring over the recent ids, a hash map for the few old ones that outlive them.
 ///

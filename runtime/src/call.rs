@@ -11,7 +11,7 @@ use futures::FutureExt;
 use helve_handles::lease::Lease;
 use helve_handles::wire::Wire;
 use helve_protocol::Code;
-use helve_protocol::blob::Blob;
+use helve_protocol::blob::{Blob, Body};
 use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::session::{Answer, CallKey, Outgoing, ReceiptKey};
 use tokio::task::JoinHandle;
@@ -47,6 +47,19 @@ impl Unsent {
     }
 
     #[inline]
+    fn body(&self) -> Body<'_> {
+        match self.caps.as_ref().and_then(|caps| caps.rope.as_ref()) {
+            None => (&self.args).into(),
+            Some(rope) => rope.into(),
+        }
+    }
+
+    /// Sends them as a one-way call.
+    pub(crate) fn tell(&self, remote: Arc<RemoteRef>, method: u32) -> Receipt {
+        Receipt::remote(remote, method, self.body(), self.caps.as_deref())
+    }
+
+    #[inline]
     fn outgoing<'a>(
         &'a self,
         remote: &RemoteRef,
@@ -55,29 +68,43 @@ impl Unsent {
         deadline: Option<Instant>,
         calling: Option<&'a Calling>,
     ) -> Outgoing<'a, ObjectRef> {
-        Outgoing {
-            to: remote.key,
+        outgoing(
+            self.body(),
+            self.caps.as_deref(),
+            remote,
             method,
-            args: match self.caps.as_ref().and_then(|caps| caps.rope.as_ref()) {
-                None => (&self.args).into(),
-                Some(rope) => rope.into(),
-            },
-            caps: self
-                .caps
-                .as_ref()
-                .map(|caps| &caps.caps[..])
-                .unwrap_or_default(),
-            deadline: deadline.map(|at| remote.conn.time_at(at)),
-            depth: cx.depth,
-            chain: cx.chain,
-            trace: calling.map_or("", Calling::trace),
-        }
+            cx,
+            deadline,
+            calling,
+        )
     }
 
     /// A trace of its own.
     #[inline]
     fn trace(&self) -> Option<&Arc<Trace>> {
         self.caps.as_ref()?.trace.as_ref()
+    }
+}
+
+#[inline]
+fn outgoing<'a>(
+    args: Body<'a>,
+    caps: Option<&'a OutCaps>,
+    remote: &RemoteRef,
+    method: u32,
+    cx: &CallCx,
+    deadline: Option<Instant>,
+    calling: Option<&'a Calling>,
+) -> Outgoing<'a, ObjectRef> {
+    Outgoing {
+        to: remote.key,
+        method,
+        args,
+        caps: caps.map(|caps| &caps.caps[..]).unwrap_or_default(),
+        deadline: deadline.map(|at| remote.conn.time_at(at)),
+        depth: cx.depth,
+        chain: cx.chain,
+        trace: calling.map_or("", Calling::trace),
     }
 }
 
@@ -556,6 +583,8 @@ enum Track {
     Remote {
         remote: Arc<RemoteRef>,
         key: ReceiptKey,
+        /// So much waits for the link that who sends on should let the connection task run first.
+        crowded: bool,
     },
 }
 
@@ -564,10 +593,18 @@ impl Receipt {
         Receipt(Track::Failed(error))
     }
 
-    pub(crate) fn remote(remote: Arc<RemoteRef>, method: u32, unsent: &Unsent) -> Receipt {
+    #[inline]
+    pub(crate) fn remote(
+        remote: Arc<RemoteRef>,
+        method: u32,
+        args: Body<'_>,
+        caps: Option<&OutCaps>,
+    ) -> Receipt {
         let cx = Cx::of_call();
-        let calling = Calling::new(&remote, method, &cx, unsent.trace());
-        let out = unsent.outgoing(&remote, method, &cx, cx.deadline, calling.as_deref());
+        let own = caps.and_then(|caps| caps.trace.as_ref());
+        let calling = Calling::new(&remote, method, &cx, own);
+        let (at, tracing) = (cx.deadline, calling.as_deref());
+        let out = outgoing(args, caps, &remote, method, &cx, at, tracing);
         if out
             .caps
             .iter()
@@ -577,12 +614,18 @@ impl Receipt {
                 "a one-way call has no end, so nothing can be lent to it".into(),
             ));
         }
-        let told = remote.conn.with(|session| session.tell(&out));
+        let told = remote
+            .conn
+            .with(|session| Ok((session.tell(&out)?, session.is_crowded())));
         if let Some(calling) = calling {
             calling.sent(told.as_ref().err());
         }
         match told {
-            Ok(key) => Receipt(Track::Remote { remote, key }),
+            Ok((key, crowded)) => Receipt(Track::Remote {
+                remote,
+                key,
+                crowded,
+            }),
             Err(fault) => Receipt::failed(RpcError::from_fault(&fault)),
         }
     }
@@ -598,12 +641,27 @@ impl Receipt {
         )
     }
 
-    /// Waits until the call is in the queue of the connection: the polite way to send many.
+    /// Waits until the call is in the queue of the connection: the polite way to send many. Where enough for a message is
+    /// there by then, it also lets other tasks run once, the connection's among them.
     ///
     /// # Errors
     /// It was not sent: a broken handle, too many one-way calls waiting here (`Exhausted`), or a session that is over.
     pub async fn queued(&mut self) -> Result<(), RpcError> {
-        self.reached(false).await
+        match &mut self.0 {
+            // It is. Where a message waits for the link by now, others run first: a task that never has to wait
+            // would else fill all the memory that there is for calls on their way before the first of them leaves.
+            Track::Remote {
+                key: ReceiptKey::Sent(_),
+                crowded,
+                ..
+            } => {
+                if std::mem::take(crowded) {
+                    pass().await;
+                }
+                Ok(())
+            }
+            _ => self.reached(false).await,
+        }
     }
 
     /// Waits until the peer has acknowledged the call: it is in its session, and will run unless the session is lost.
@@ -640,7 +698,7 @@ impl Receipt {
         match &mut self.0 {
             Track::Failed(error) => Err(error.clone()),
             Track::Done | Track::Local(_) => Ok(()),
-            Track::Remote { remote, key } => {
+            Track::Remote { remote, key, .. } => {
                 let reached = std::future::poll_fn(|task| {
                     remote
                         .conn
@@ -653,12 +711,26 @@ impl Receipt {
     }
 }
 
+/// Lets other tasks run, once.
+fn pass() -> impl Future<Output = ()> {
+    let mut passed = false;
+    std::future::poll_fn(move |task| {
+        if std::mem::replace(&mut passed, true) {
+            return Poll::Ready(());
+        }
+        task.waker().wake_by_ref();
+        Poll::Pending
+    })
+}
+
 impl Drop for Receipt {
+    #[inline]
     fn drop(&mut self) {
         match &mut self.0 {
             Track::Remote {
                 remote,
                 key: key @ ReceiptKey::Waiting(_),
+                ..
             } => {
                 let key = *key;
                 remote.conn.with(|session| session.forget_receipt(key));

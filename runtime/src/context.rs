@@ -116,6 +116,15 @@ impl Cx {
         }
     }
 
+    /// What generated code enters an object with where its method does not ask for the context: nobody sees the peer.
+    #[doc(hidden)]
+    pub fn unseen(&self) -> Cx {
+        Cx {
+            peer: None,
+            ..*self
+        }
+    }
+
     /// The context of the handler of a local call that is made in this context.
     pub(crate) fn nested(&self) -> Cx {
         let CallCx {

@@ -46,6 +46,8 @@ pub struct Incoming {
 pub(crate) struct Replies {
     pub(crate) frames: Vec<u8>,
     pub(crate) done: Vec<(IncomingId, u32)>,
+    /// One-way calls that ended without an error.
+    pub(crate) told: Vec<IncomingId>,
     /// Long arguments, to be freed when the replies are out: it may take milliseconds.
     pub(crate) spent: Vec<Bytes>,
 }
@@ -77,6 +79,19 @@ pub(crate) fn collect(conn: &Arc<Conn>, replies: &mut Option<Box<Replies>>, f: i
     f();
 }
 
+/// Runs `f` on the replies of the turn, if this thread is in one of this connection. `f` runs no user code that may
+/// panic.
+#[inline]
+fn in_turn<R>(conn: &Arc<Conn>, f: impl FnOnce(&mut Replies) -> R) -> Option<R> {
+    let mut turn = TURN.take();
+    let result = match &mut turn {
+        Some((whose, replies)) if *whose == Arc::as_ptr(conn) => Some(f(replies)),
+        _ => None,
+    };
+    TURN.with(|here| here.set(turn));
+    result
+}
+
 /// What answers a call, with the means to do so later.
 struct Answering {
     conn: Arc<Conn>,
@@ -86,7 +101,8 @@ struct Answering {
 }
 
 impl Incoming {
-    pub(crate) fn new(conn: Arc<Conn>, invocation: Invocation<ObjectRef>) -> Incoming {
+    pub(crate) fn new(conn: &Arc<Conn>, invocation: Invocation<ObjectRef>) -> Incoming {
+        let conn = conn.clone();
         Incoming { conn, invocation }
     }
 
@@ -138,7 +154,7 @@ impl Incoming {
     }
 
     /// Runs a method: `make` decodes the arguments and enters the object, inside the future that it returns.
-    pub fn serve<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(Cx, Args) -> F)
+    pub fn serve<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(&Cx, Args) -> F)
     where
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
@@ -146,14 +162,14 @@ impl Incoming {
     }
 
     /// As [`serve`](Self::serve), for a method that runs on when its session is lost.
-    pub fn serve_detached<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(Cx, Args) -> F)
+    pub fn serve_detached<M: Typed, E: CallFailure, F>(self, make: impl FnOnce(&Cx, Args) -> F)
     where
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
         self.run::<M, E, F>(true, make);
     }
 
-    fn run<M: Typed, E: CallFailure, F>(self, detached: bool, make: impl FnOnce(Cx, Args) -> F)
+    fn run<M: Typed, E: CallFailure, F>(self, detached: bool, make: impl FnOnce(&Cx, Args) -> F)
     where
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
@@ -174,7 +190,11 @@ impl Incoming {
             .any(|cap| matches!(cap, Received::Import { lent: true, .. }));
         let lease = lends.then(Lease::new);
         let plain = invocation.caps.is_empty();
-        let caps = InCaps::new(&conn, invocation.caps, lease.clone());
+        let caps = if plain {
+            None
+        } else {
+            InCaps::new(&conn, invocation.caps, lease.clone())
+        };
         let answering = Answering {
             conn,
             id: invocation.id,
@@ -183,7 +203,7 @@ impl Incoming {
         };
         let long = spent::is_long(invocation.args.len()).then(|| invocation.args.to_bytes());
         let mut place = Place::<F>::kept();
-        place.set(Some(make(cx.clone(), Args::new(invocation.args, caps))));
+        place.set(Some(make(&cx, Args::new(invocation.args, caps))));
         let mut cx = Some(cx);
         // The one poll in place; a method that waits is polled again at once by its own task.
         let task = &mut Context::from_waker(Waker::noop());
@@ -341,7 +361,13 @@ impl Answering {
         };
         if self.kind == CallKind::Tell {
             drop(value);
-            return self.send(Reply::Value(&[], &[]));
+            let told = plain && in_turn(&self.conn, |replies| replies.told.push(self.id)).is_some();
+            if told {
+                observe::ended(&self.conn, self.id, None);
+            } else {
+                self.send(Reply::Value(&[], &[]));
+            }
+            return;
         }
         if let Some(bulk) = value.__bulk().filter(|_| self.kind == CallKind::Call) {
             let mut head = Vec::with_capacity(8);
@@ -350,26 +376,19 @@ impl Answering {
             rope.push(bulk.clone());
             return self.send(Reply::Rope(&rope, &[]));
         }
-        if plain && self.kind == CallKind::Call {
-            let mut turn = TURN.take();
-            let rest = match &mut turn {
-                Some((conn, replies)) if *conn == Arc::as_ptr(&self.conn) => {
-                    Some(self.write::<M>(&value, replies))
+        if plain
+            && self.kind == CallKind::Call
+            && let Some(rest) = in_turn(&self.conn, |replies| self.write::<M>(&value, replies))
+        {
+            match rest {
+                Ok(None) => {}
+                Ok(Some((bytes, caps))) if bytes.len() > PAYLOAD_MAX => {
+                    self.send_long(&bytes, caps.as_deref());
                 }
-                _ => None,
-            };
-            TURN.with(|here| here.set(turn));
-            if let Some(rest) = rest {
-                match rest {
-                    Ok(None) => {}
-                    Ok(Some((bytes, caps))) if bytes.len() > PAYLOAD_MAX => {
-                        self.send_long(&bytes, caps.as_deref());
-                    }
-                    Ok(Some((bytes, caps))) => self.send_value(&bytes, caps.as_deref()),
-                    Err(error) => self.fail::<RpcError>(error),
-                }
-                return;
+                Ok(Some((bytes, caps))) => self.send_value(&bytes, caps.as_deref()),
+                Err(error) => self.fail::<RpcError>(error),
             }
+            return;
         }
         let mut caps = None;
         with_scratch(|bytes| match self.encode::<M>(&value, bytes, &mut caps) {

@@ -42,6 +42,8 @@ pub(crate) struct Driver<L> {
     ack_first: bool,
     /// Frames that were sent so far.
     sent: u64,
+    /// The peer may soon have to stop for want of an ack.
+    owes_ack_soon: bool,
     /// Frames of the last message out; more than one says that callers come in crowds.
     last_out: u32,
     /// What came since the last flush has something to be said to it.
@@ -89,6 +91,7 @@ impl<L: Link> Driver<L> {
             spent: Vec::new(),
             ack_first: false,
             sent: 0,
+            owes_ack_soon: false,
             last_out: 0,
             says: false,
             yielded: false,
@@ -138,14 +141,19 @@ impl<L: Link> Driver<L> {
             conn.counters.received(session.received() - before);
             conn.counters.carried(bytes_in, bytes_out);
             let leaves = session.told_to_leave();
-            result.map(|()| (session.must_ack_first(), session.wants_transmit(), leaves))
+            result.map(|()| {
+                let soon = session.owes_ack_soon();
+                let says = session.wants_transmit();
+                (session.must_ack_first(), soon, says, leaves)
+            })
         });
         match taken {
-            Ok((ack_first, says, leaves)) => {
+            Ok((ack_first, soon, says, leaves)) => {
                 if let Some(ms) = leaves {
                     self.conn.told_to_leave(Duration::from_millis(ms));
                 }
                 self.says |= says;
+                self.owes_ack_soon = soon;
                 self.ack_first |= ack_first && !self.events.is_empty();
                 Ok(())
             }
@@ -166,22 +174,35 @@ impl<L: Link> Driver<L> {
     fn work(&mut self) {
         self.says = true;
         let (conn, events, replies) = (&self.conn, &mut self.events, &mut self.replies);
-        collect(conn, replies, || {
-            for event in events.drain(..) {
-                match event {
-                    Event::Start(object, invocation) => start(conn, &object, invocation),
-                    Event::Stop(id) => conn.stop(id),
-                    Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
-                    Event::Broke(key, fault) => relay::broke(conn, key, fault),
+        while !events.is_empty() {
+            collect(conn, replies, || {
+                for event in events.drain(..) {
+                    match event {
+                        Event::Start(object, invocation) => start(conn, &object, invocation),
+                        Event::Stop(id) => conn.stop(id),
+                        Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
+                        Event::Broke(key, fault) => relay::broke(conn, key, fault),
+                    }
                 }
+            });
+            let Some(replies) = replies else {
+                return;
+            };
+            if !replies.done.is_empty() {
+                conn.with_task(|session| session.respond_written(&replies.frames, &replies.done));
             }
-        });
-        if let Some(replies) = &mut self.replies
-            && !replies.done.is_empty()
-        {
-            self.conn
-                .with_task(|session| session.respond_written(&replies.frames, &replies.done));
+            if !replies.told.is_empty() {
+                // A flood of one-way calls is worked off while it is at hand. Where somebody waits for a reply, that
+                // goes out before further calls start.
+                conn.with_task(|session| {
+                    session.end_tells(&replies.told);
+                    if replies.done.is_empty() {
+                        session.take_events(events);
+                    }
+                });
+            }
             replies.done.clear();
+            replies.told.clear();
             replies.frames.clear();
         }
         if let Some(replies) = &mut self.replies
@@ -234,6 +255,7 @@ impl<L: Link> Driver<L> {
     }
 
     fn poll_open(&mut self, task: &mut Context<'_>) -> Poll<End> {
+        let mut budget = MESSAGES_A_TURN;
         loop {
             let mut full = false;
             if self.ack_first {
@@ -249,17 +271,19 @@ impl<L: Link> Driver<L> {
             }
             // Read until there is nothing more: what it caused goes out in one batch. Also after others were let run:
             // the wake-up of what came meanwhile was this very poll, and there will be no other.
-            let mut taken = 0;
-            while taken < MESSAGES_A_TURN {
+            let (mut taken, mut more) = (false, false);
+            while budget > 0 && !more {
                 match self.link.poll_recv(task) {
                     Poll::Ready(Ok(message)) => {
-                        taken += 1;
+                        budget -= 1;
+                        taken = true;
                         if let Err(close) = self.take(&message) {
                             return Poll::Ready(End::Violation(close));
                         }
                         if !self.ack_first && !self.events.is_empty() {
                             self.work();
                         }
+                        more = self.owes_ack_soon;
                     }
                     Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
                     Poll::Pending => break,
@@ -269,7 +293,7 @@ impl<L: Link> Driver<L> {
                 continue;
             }
             // Woken by what came, and none of it asks for a word: `sleep` looks once more before it sleeps.
-            let mute = taken > 0 && !self.says && self.stalled.is_none();
+            let mute = taken && !self.says && self.stalled.is_none();
             if !full && !mute {
                 if self.yields() {
                     task.waker().wake_by_ref();
@@ -281,10 +305,14 @@ impl<L: Link> Driver<L> {
                     Poll::Pending => full = true,
                 }
             }
-            if taken == MESSAGES_A_TURN {
+            if budget == 0 {
                 // There may be more: let others run first.
                 task.waker().wake_by_ref();
                 return Poll::Pending;
+            }
+            if more {
+                // Reading was broken off for an ack. Also with a full link it goes on until nothing is there.
+                continue;
             }
             if full {
                 return self.poll_full(task);
@@ -504,7 +532,7 @@ impl<L> Drop for Driver<L> {
 fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>) {
     observe::start(conn, object, &invocation);
     let on_root = invocation.is_on_root();
-    let call = Incoming::new(conn.clone(), invocation);
+    let call = Incoming::new(conn, invocation);
     if on_root && builtin::has(call.method()) {
         return builtin::serve(object, call);
     }

@@ -68,7 +68,7 @@ pub fn send<M: Fails>(
 }
 
 /// Serves a call.
-pub fn serve<M: Fails, F>(call: Incoming, make: impl FnOnce(Cx, Args) -> F)
+pub fn serve<M: Fails, F>(call: Incoming, make: impl FnOnce(&Cx, Args) -> F)
 where
     F: Future<Output = Result<M::T, M::E>> + Send + 'static,
 {
@@ -76,7 +76,7 @@ where
 }
 
 /// Serves a call that runs on when its session is lost.
-pub fn serve_detached<M: Fails, F>(call: Incoming, make: impl FnOnce(Cx, Args) -> F)
+pub fn serve_detached<M: Fails, F>(call: Incoming, make: impl FnOnce(&Cx, Args) -> F)
 where
     F: Future<Output = Result<M::T, M::E>> + Send + 'static,
 {

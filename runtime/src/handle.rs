@@ -13,6 +13,8 @@ use helve_handles::ObjectKey;
 use helve_handles::lease::Lease;
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::Typed;
+use helve_protocol::blob::Body;
+use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, ImportKey, Received, Settled};
 use serde::de::Error as _;
@@ -476,7 +478,14 @@ impl<D: ?Sized + Dispatch> Near<D> {
 }
 
 impl Far {
-    fn encode(&self, n: u32, args: impl FnOnce(&mut Put<'_>)) -> Result<Unsent, RpcError> {
+    /// Encodes the arguments and hands all of it to `f`.
+    #[inline]
+    fn encode<R>(
+        self,
+        n: u32,
+        args: impl FnOnce(&mut Put<'_>),
+        f: impl FnOnce(Far, &mut Vec<u8>, Option<Box<OutCaps>>) -> R,
+    ) -> Result<R, RpcError> {
         if self.lease.as_ref().is_some_and(Lease::ended) {
             return Err(RpcError::Expired);
         }
@@ -502,7 +511,7 @@ impl Far {
             }
             match failed {
                 Some(error) => Err(error),
-                None => Ok(Unsent::new(bytes, caps)),
+                None => Ok(f(self, bytes, caps)),
             }
         })
     }
@@ -514,18 +523,25 @@ impl Far {
         n: u32,
         args: impl FnOnce(&mut Put<'_>),
     ) -> Call<M::T, E> {
-        match self.encode(n, args) {
-            Ok(unsent) => Call::remote(self.remote, self.lease, method, unsent),
-            Err(error) => Call::failed(error.into()),
-        }
+        let made = self.encode(n, args, |far, bytes, caps| {
+            Call::remote(far.remote, far.lease, method, Unsent::new(bytes, caps))
+        });
+        made.unwrap_or_else(|error| Call::failed(error.into()))
     }
 
     /// A one-way call with `n` arguments. It is on its way when this returns.
+    #[inline]
     pub fn send_oneway(self, method: u32, n: u32, args: impl FnOnce(&mut Put<'_>)) -> Receipt {
-        match self.encode(n, args) {
-            Ok(unsent) => Receipt::remote(self.remote, method, &unsent),
-            Err(error) => Receipt::failed(error),
-        }
+        // The references in it are let go with `caps`, after the frame that names them is numbered (R4).
+        let told = self.encode(n, args, |far, bytes, caps| {
+            let in_pieces = caps.as_ref().is_some_and(|caps| caps.rope.is_some());
+            if in_pieces || bytes.len() > PAYLOAD_MAX {
+                return Unsent::new(bytes, caps).tell(far.remote, method);
+            }
+            let args = Body::from(&bytes[..]);
+            Receipt::remote(far.remote, method, args, caps.as_deref())
+        });
+        told.unwrap_or_else(Receipt::failed)
     }
 }
 

@@ -277,3 +277,114 @@ async fn a_one_way_call_of_a_local_object_has_the_same_receipts() {
     drop((root, local));
     harness.finish().await;
 }
+
+/// Counts.
+#[interface(id = "test.Tally")]
+#[allow(unreachable_pub, reason = "written as a library would write it")]
+pub trait Tally {
+    /// Counts one, and fails at each number that can be divided by `bad`; 0: at none.
+    #[oneway]
+    async fn tick(&self, bad: usize);
+    /// Counts one a little later.
+    #[oneway]
+    async fn tick_late(&self);
+    /// How often it was called.
+    async fn ticks(&self) -> usize;
+}
+
+#[derive(Clone, Default)]
+struct Ticks(Arc<AtomicUsize>);
+
+impl Tally for Ticks {
+    async fn tick(&self, bad: usize) {
+        let n = self.0.fetch_add(1, SeqCst) + 1;
+        assert!(bad == 0 || !n.is_multiple_of(bad), "as asked");
+    }
+    async fn tick_late(&self) {
+        tokio::task::yield_now().await;
+        self.0.fetch_add(1, SeqCst);
+    }
+    async fn ticks(&self) -> usize {
+        self.0.load(SeqCst)
+    }
+}
+
+async fn tally() -> (Harness, TallyHandle, Ticks) {
+    let (tracker, ticks) = (Tracker::new(), Ticks::default());
+    let harness = Harness::memory(&tracker, TallyHandle::new(ticks.clone()));
+    let root = harness.connect().await;
+    (harness, root, ticks)
+}
+
+#[tokio::test]
+async fn more_calls_in_one_batch_than_running_slots_all_run_and_all_end() {
+    // R12.6, R13.11: most of them wait for a slot
+    let (harness, root, _) = tally().await;
+    for _ in 0..3 {
+        for _ in 0..1000 {
+            drop(root.tick(0));
+        }
+        assert_eq!(limited(root.flush()).await, Ok(()));
+    }
+    assert_eq!(limited(root.ticks()).await, Ok(3000));
+    drop(root);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn calls_done_in_place_and_calls_that_wait_end_alike_before_a_flush() {
+    // R12.5, R12.6: some of the ends of one turn come later, and one is an error
+    let (harness, root, _) = tally().await;
+    for n in 0..600 {
+        if n % 3 == 0 {
+            drop(root.tick_late());
+        } else {
+            drop(root.tick(0));
+        }
+        if n % 100 == 50 {
+            drop(root.ticks());
+        }
+    }
+    let sum = futures::future::join(root.flush(), root.ticks());
+    assert_eq!(limited(sum).await.0, Ok(()));
+    assert_eq!(limited(root.ticks()).await, Ok(600));
+    // The 700th panics in the middle of a turn: it fails alone, and what came before and after it ends.
+    for _ in 0..200 {
+        drop(root.tick(700));
+    }
+    let error = limited(root.flush()).await;
+    assert!(matches!(error, Err(RpcError::Internal(_))), "{error:?}");
+    assert_eq!(limited(root.flush()).await, Ok(()));
+    assert_eq!(limited(root.ticks()).await, Ok(800));
+    drop(root);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn who_sends_many_and_awaits_queued_lets_the_first_of_them_leave() {
+    let (harness, root, ticks) = tally().await;
+    let mut sent = 0;
+    while ticks.0.load(SeqCst) == 0 {
+        limited(root.tick(0).queued()).await.expect("queued");
+        sent += 1;
+        // No more than that fits before an ack (S5.1), so from there on it would have to wait in any case.
+        assert!(sent < 8192, "the connection task never ran");
+    }
+    assert_eq!(limited(root.flush()).await, Ok(()));
+    assert_eq!(limited(root.ticks()).await, Ok(sent));
+    drop(root);
+    harness.finish().await;
+}
+
+#[tokio::test]
+async fn a_flood_beyond_the_replay_buffer_goes_on_as_acks_come_in() {
+    // S5.1, S5.3, S4.1
+    let (harness, root, _) = tally().await;
+    for _ in 0..30_000 {
+        limited(root.tick(0).queued()).await.expect("queued");
+    }
+    assert_eq!(limited(root.flush()).await, Ok(()));
+    assert_eq!(limited(root.ticks()).await, Ok(30_000));
+    drop(root);
+    harness.finish().await;
+}

@@ -187,11 +187,21 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
         quote!(let #name = __helve_args.#take?;)
     });
     let run = run(interface, method);
+    // Only a method that asks for the context can look at the peer in it.
+    let asks = |parameter: &Parameter| matches!(parameter.pass, Pass::Cx);
+    let own = if method.parameters.iter().any(asks) {
+        quote!(::helve::__rt::Clone::clone(__helve_cx))
+    } else {
+        quote!(__helve_cx.unseen())
+    };
     quote! {
         #cfgs
-        #id => ::helve::__rt::#serve::<#marker, _>(__helve_call, move |__helve_cx, __helve_args| async move {
-            #(#arguments)*
-            #run
+        #id => ::helve::__rt::#serve::<#marker, _>(__helve_call, move |__helve_cx, __helve_args| {
+            let __helve_cx = #own;
+            async move {
+                #(#arguments)*
+                #run
+            }
         }),
     }
 }

@@ -139,7 +139,7 @@ impl<O: Object> Session<O> {
         }
         (self.tell_credit, self.credit_owed) = Default::default();
         (self.running, self.pending_opens) = (0, 0);
-        self.flushes = Default::default();
+        self.flushes.clear();
         self.end_assembly();
         self.end_flow();
     }

@@ -21,6 +21,9 @@ const SEAL: usize = 32 * 1024;
 const ACK_FRAMES: usize = 64;
 const ACK_BYTES: usize = 64 * 1024;
 const ACK_MS: u64 = 25;
+/// An ack goes even before all that has come is read, after a quarter of what the peer's replay buffer holds: it can
+/// send on meanwhile.
+const ACK_SOON: usize = FRAMES_MAX / 4;
 /// S5.
 const REPLAY_FRAMES: u64 = FRAMES_MAX as u64;
 /// No frame that we write is longer.
@@ -499,6 +502,18 @@ impl<O: Object> Session<O> {
             let grant = Grant::of(&self.config.ours, depth).bytes;
             *owed >= CREDIT_BYTES.min(grant / 8).max(1)
         })
+    }
+
+    /// Whether a whole batch waits for the link: who goes on sending should let it go first.
+    #[inline]
+    pub fn is_crowded(&self) -> bool {
+        !self.flow.sealed.is_empty()
+    }
+
+    /// Whether the peer may soon have to stop for want of an ack, because its replay buffer is full (S5).
+    #[inline]
+    pub fn owes_ack_soon(&self) -> bool {
+        self.flow.owed_frames >= ACK_SOON
     }
 
     /// How many frames stand in the batch being gathered.

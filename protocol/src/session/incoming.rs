@@ -1,9 +1,7 @@
 //! The peer's calls: accepted, held, queued, started, answered (R10, R11, R13, R21).
 
-use std::collections::HashMap;
-
 use bytes::Bytes;
-use helve_handles::{IdHash, Tag, Target};
+use helve_handles::{Tag, Target};
 
 use super::calls::CallKey;
 use super::caps::{Cap, Received, table_full};
@@ -118,42 +116,6 @@ pub(super) struct InCall {
     pub lent: Option<Box<Vec<ImportKey>>>,
 }
 
-/// First errors of one-way calls, and who waits for them (R12).
-#[derive(Debug, Default)]
-pub(super) struct Flushes {
-    pub errors: Vec<(Target, Fault)>,
-    /// TELLs that have not ended, and who waits for that, by target.
-    pub open: HashMap<Target, OpenTells, IdHash>,
-}
-
-/// The TELLs on one target that have not ended.
-#[derive(Debug, Default)]
-pub(super) struct OpenTells {
-    pub count: u32,
-    pub flushes: Vec<Flush>,
-}
-
-/// A `flush()` that came while TELLs on its target were open.
-#[derive(Debug)]
-pub(super) struct Flush {
-    pub id: IncomingId,
-    /// The number of the first TELL that it does not wait for.
-    pub border: u64,
-    /// How many it still waits for.
-    pub left: u32,
-    /// Its turn came (R10.2): what it waits for may end before that.
-    pub started: bool,
-}
-
-impl Flushes {
-    pub(super) fn seeded(seed: u64) -> Flushes {
-        Flushes {
-            errors: Vec::new(),
-            open: HashMap::with_hasher(IdHash::seeded(seed)),
-        }
-    }
-}
-
 impl<O> Invocation<O> {
     /// Whether it is answered by the session (R12.6).
     #[inline]
@@ -187,6 +149,12 @@ impl<O: Object> Session<O> {
         if self.is_late(message, parsed, call) {
             return Ok(());
         }
+        if call.kind == CallKind::Tell
+            && let Payload::Inline(span) = call.args
+            && self.on_plain_tell(message, call, span)?
+        {
+            return Ok(());
+        }
         let (args, len) = match call.args {
             Payload::Inline(span) => (Blob::slice(message, span.range()), span.len()),
             Payload::Transfer(len) => (Blob::EMPTY, usize::try_from(len).unwrap_or(usize::MAX)),
@@ -202,20 +170,7 @@ impl<O: Object> Session<O> {
             }
             self.last_id = self.last_id.max(call.id);
         }
-        let depth = usize::from(call.ext.depth);
-        let lane = self.lane(depth);
-        let grant = Grant::of(&self.config.ours, lane);
-        let over = Violation {
-            rule: "R13.13",
-            what: "more calls or bytes than were granted",
-        };
-        let charged = self.charged.get_mut(lane).ok_or(over)?;
-        let charge = charge(len);
-        if !charged.admits(grant, counts, charge) && !mutant!("cancel_forget") {
-            return Err(over);
-        }
-        charged.add(counts, charge);
-
+        let charge = self.charge_peer(counts, call.ext.depth, len)?;
         let mut lent = Vec::new();
         let caps = match parsed.caps_of(call.caps) {
             [] => Vec::new(),
@@ -237,7 +192,7 @@ impl<O: Object> Session<O> {
         } else {
             let n = self.tells.next_id();
             _ = self.tells.insert(n, in_call);
-            self.flushes.open.entry(call.target).or_default().count += 1;
+            self.flushes.of(call.target).count += 1;
             IncomingId::tell(n)
         };
         let invocation = Invocation {
@@ -283,6 +238,29 @@ impl<O: Object> Session<O> {
             None => self.route(invocation)?,
         }
         Ok(())
+    }
+
+    /// Charges the peer for a call with `len` bytes of arguments (R13). Returns the charge.
+    #[inline]
+    pub(super) fn charge_peer(
+        &mut self,
+        counts: bool,
+        depth: u8,
+        len: usize,
+    ) -> Result<u32, Violation> {
+        let lane = self.lane(usize::from(depth));
+        let grant = Grant::of(&self.config.ours, lane);
+        let over = Violation {
+            rule: "R13.13",
+            what: "more calls or bytes than were granted",
+        };
+        let charged = self.charged.get_mut(lane).ok_or(over)?;
+        let charge = charge(len);
+        if !charged.admits(grant, counts, charge) && !mutant!("cancel_forget") {
+            return Err(over);
+        }
+        charged.add(counts, charge);
+        Ok(charge)
     }
 
     pub(super) fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
@@ -398,12 +376,16 @@ impl<O: Object> Session<O> {
         }
     }
 
+    /// Whether a call of this depth waits for a running slot (R13.11, S5).
+    #[inline]
+    pub(super) fn must_queue(&self, depth: u8) -> bool {
+        depth == 0
+            && (self.running >= self.config.running || !self.queued.is_empty() || self.is_clogged())
+    }
+
     /// Starts a call, or puts it in line for a running slot: depth 0 waits for one, a deeper call starts at once (R13).
     pub(super) fn begin(&mut self, o: O, invocation: Invocation<O>) {
-        let shallow = invocation.depth == 0;
-        if shallow
-            && (self.running >= self.config.running || !self.queued.is_empty() || self.is_clogged())
-        {
+        if self.must_queue(invocation.depth) {
             self.set_place(invocation.id, Place::Queued);
             self.enqueue(o, invocation);
             return;

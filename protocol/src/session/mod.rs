@@ -6,9 +6,9 @@
 //! runs no user code while it holds that lock.
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
-//! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `forward` (reflection),
-//! `across` (forwarding between sessions), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the
-//! replay buffer), `drain` (S9), `end` (R17).
+//! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `tells` (the ends of one-way
+//! calls, R12), `forward` (reflection), `across` (forwarding between sessions), `broken` (revoke and BROKEN), `permits`
+//! (R13), `flow` (numbers, acks, the replay buffer), `drain` (S9), `end` (R17).
 
 mod across;
 mod answers;
@@ -27,6 +27,7 @@ mod opens;
 mod permits;
 mod replies;
 mod tables;
+mod tells;
 mod transfer;
 mod waiting;
 
@@ -232,7 +233,7 @@ pub struct Session<O> {
     imports: Imports,
     opened: RisingMap<Opened<O>>,
     pending_opens: u32,
-    flushes: incoming::Flushes,
+    flushes: tells::Flushes,
     /// Calls of ours that are another session's, by ticket.
     passed: RisingMap<across::Passed>,
     // To the driver.
@@ -275,7 +276,7 @@ impl<O: Object> Session<O> {
             imports: Imports::new(config.seed.rotate_left(17)),
             opened: RisingMap::seeded(config.seed.rotate_left(29)),
             pending_opens: 0,
-            flushes: incoming::Flushes::seeded(config.seed.rotate_left(41)),
+            flushes: tells::Flushes::seeded(config.seed.rotate_left(41)),
             passed: RisingMap::new(),
             events: VecDeque::new(),
             wakes: Vec::new(),

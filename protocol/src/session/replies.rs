@@ -1,22 +1,17 @@
-//! Answers to the peer's calls, and the ends of its one-way calls (R3, R12, R13, R14).
-
-use helve_handles::Target;
+//! Answers to the peer's calls (R3, R13, R14). The ends of its one-way calls stand in `tells`.
 
 use super::caps::{Cap, table_full};
 use super::flow::Bulk;
-use super::incoming::{Flush, InCall, IncomingId, Place, Reply, to_send};
+use super::incoming::{InCall, IncomingId, Place, Reply, to_send};
 use super::tables::{Outcome, Standing};
 use super::transfer::announce;
-use super::{Event, ImportKey, Invocation, Object, Session};
+use super::{Event, ImportKey, Object, Session};
 use crate::Code;
 use crate::blob::Body;
 use crate::fault::Fault;
 use crate::frame::{self, CallKind, Caps};
 use crate::limits::PAYLOAD_MAX;
 use crate::mutation::mutant;
-
-/// First errors of one-way calls are kept for so many targets.
-const TELL_ERRORS: usize = 1024;
 
 impl<O: Object> Session<O> {
     /// Answers a call of the peer's. A second answer, or one for a call that is gone, does nothing.
@@ -232,44 +227,6 @@ impl<O: Object> Session<O> {
         }
     }
 
-    pub(super) fn finish_tell(&mut self, id: IncomingId) {
-        let Some(call) = self.take_in_call(id) else {
-            return;
-        };
-        let lane = self.lane(usize::from(call.depth));
-        if let Some(charged) = self.charged.get_mut(lane) {
-            charged.sub(false, u64::from(call.charge));
-        }
-        self.owe_credit(call.depth, u64::from(call.charge));
-        let Some(open) = self.flushes.open.get_mut(&call.target) else {
-            return;
-        };
-        open.count = open.count.saturating_sub(1);
-        let mut ended = Vec::new();
-        if !open.flushes.is_empty() {
-            let number = id.number();
-            open.flushes.retain_mut(|flush| {
-                flush.left -= u32::from(number < flush.border).min(flush.left);
-                let ends = flush.left == 0 && flush.started;
-                if ends {
-                    ended.push(flush.id);
-                }
-                !ends
-            });
-        }
-        if open.count == 0 && open.flushes.is_empty() {
-            self.flushes.open.remove(&call.target);
-        }
-        for flush in ended {
-            self.answer_flush(flush, call.target);
-        }
-    }
-
-    /// A reflected TELL went out.
-    pub(super) fn relay_told(&mut self, id: IncomingId) {
-        self.finish_tell(id);
-    }
-
     /// Kills the references that were lent for a call, and what still waits on them (R3).
     pub(super) fn expire(&mut self, lent: &[ImportKey]) {
         for key in lent {
@@ -284,73 +241,6 @@ impl<O: Object> Session<O> {
         }
         if !self.waiting.is_empty() {
             self.expire_waiting();
-        }
-    }
-
-    /// `helve.Object/flush` came: it waits for the TELLs that are open on its target, and for none that comes later.
-    pub(super) fn expect_flush(&mut self, id: IncomingId, target: Target) {
-        if let Some(open) = self.flushes.open.get_mut(&target) {
-            open.flushes.push(Flush {
-                id,
-                border: self.tells.next_id(),
-                left: open.count,
-                started: false,
-            });
-        }
-    }
-
-    /// Its turn: answered once those have ended (R12.6).
-    pub(super) fn flush(&mut self, invocation: Invocation<O>) {
-        self.set_place(invocation.id, Place::Flushing);
-        self.discard(invocation.caps);
-        let open = self.flushes.open.get_mut(&invocation.target);
-        let mut flushes = open.into_iter().flat_map(|open| &mut open.flushes);
-        match flushes.find(|flush| flush.id == invocation.id) {
-            Some(flush) if flush.left > 0 => flush.started = true,
-            _ => {
-                self.forget_flush(invocation.id);
-                self.answer_flush(invocation.id, invocation.target);
-            }
-        }
-    }
-
-    pub(super) fn answer_flush(&mut self, id: IncomingId, target: Target) {
-        match self.flushes.errors.iter().position(|(t, _)| *t == target) {
-            Some(i) => {
-                let (_, fault) = self.flushes.errors.remove(i);
-                self.respond(id, Reply::Fault(fault));
-            }
-            None => self.respond(id, Reply::Value(&[0xc0], &[])),
-        }
-    }
-
-    /// Takes a `flush()` out that waits no more: cancelled, refused, sent on.
-    pub(super) fn forget_flush(&mut self, id: IncomingId) {
-        let Some(target) = self.in_call(id).map(|call| call.target) else {
-            return;
-        };
-        if let Some(open) = self.flushes.open.get_mut(&target) {
-            open.flushes.retain(|flush| flush.id != id);
-            if open.count == 0 && open.flushes.is_empty() {
-                self.flushes.open.remove(&target);
-            }
-        }
-    }
-
-    pub(super) fn keep_tell_error(&mut self, id: IncomingId, fault: Fault) {
-        let Some(target) = self.in_call(id).map(|call| call.target) else {
-            return;
-        };
-        let errors = &mut self.flushes.errors;
-        if errors.len() < TELL_ERRORS && !errors.iter().any(|(t, _)| *t == target) {
-            errors.push((target, fault));
-        }
-    }
-
-    /// Forgets what is kept for a name that is gone.
-    pub(super) fn forget_tell_error(&mut self, target: Target) {
-        if !self.flushes.errors.is_empty() {
-            self.flushes.errors.retain(|(t, _)| *t != target);
         }
     }
 }

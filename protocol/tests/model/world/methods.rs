@@ -73,6 +73,12 @@ impl World {
         }
         let target = run.running.object.clone();
         match kind {
+            // As a method that is done in place.
+            CallKind::Tell if run.running.inv.caps.is_empty() && raw.is_multiple_of(2) => {
+                self.pair.session(side).end_tells(&[run.running.id()]);
+                drop(run.running);
+                self.pair.collect(side);
+            }
             CallKind::Tell => self.pair.ret(side, run.running),
             CallKind::Call if !how.is_multiple_of(3) => {
                 self.graph.calls[uid].given = Some(Given::Value(Vec::new()));
