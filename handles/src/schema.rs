@@ -6,7 +6,7 @@
 //!   -13 char, -14 bytes, -17 Uuid, -18 Duration, -19 unit, -20 a leaf of unknown form.
 //! - type: `[0, name, [field*]]` struct, `[1, ref*]` tuple, `[2, ref, n]` array, `[3, ref]` sequence, `[4, ref]` set,
 //!   `[5, key, ref, sorted]` map, `[6, ref]` option, `[7, name, repr, [[wire name, shape, [field*]]*]]` enum,
-//!   `[8, interface id]` handle.
+//!   `[8, interface id]` handle, `[10, ref]` stream.
 //! - field: `[wire name, ref, flags]`, the wire name empty where it has none; flags 1 default, 2 skippable, 4 js_number,
 //!   8 flatten. repr: `[]`, `[tag]`, `[tag, content]`, or `[nil]` for untagged.
 //!
@@ -136,6 +136,8 @@ pub enum TypeDesc {
     },
     /// A reference to an object of this interface.
     Handle(&'static InterfaceDesc),
+    /// Values of this type, one after another (`Streaming`).
+    Stream(TypeRef),
     /// The same on the wire as another type: a `Box`, a newtype.
     Same(TypeRef),
 }
@@ -458,14 +460,18 @@ impl Types {
                 put_int(&mut out, self.reference(*item));
                 put_int(&mut out, i64::from(*len));
             }
-            TypeDesc::Seq(item) | TypeDesc::Set(item) | TypeDesc::Option(item) => {
+            TypeDesc::Seq(item)
+            | TypeDesc::Set(item)
+            | TypeDesc::Option(item)
+            | TypeDesc::Stream(item) => {
                 put_array(&mut out, 2);
                 put_int(
                     &mut out,
                     match desc {
                         TypeDesc::Seq(_) => 3,
                         TypeDesc::Set(_) => 4,
-                        _ => 6,
+                        TypeDesc::Option(_) => 6,
+                        _ => 10,
                     },
                 );
                 put_int(&mut out, self.reference(*item));

@@ -79,6 +79,11 @@ pub(crate) fn last_word(ty: &Type) -> Option<&syn::PathSegment> {
     }
 }
 
+/// Whether it is `Streaming<T>`, by its last word.
+pub(crate) fn is_stream(ty: &Type) -> bool {
+    last_word(ty).is_some_and(|word| word.ident == "Streaming" && type_arguments(word).len() == 1)
+}
+
 /// The type arguments of a path segment.
 pub(crate) fn type_arguments(segment: &syn::PathSegment) -> Vec<&Type> {
     let syn::PathArguments::AngleBracketed(arguments) = &segment.arguments else {
@@ -131,7 +136,7 @@ pub(crate) struct Inside<'a> {
     pub(crate) lifetime: Option<&'a syn::Lifetime>,
     pub(crate) impl_trait: Option<&'a syn::TypeImplTrait>,
     pub(crate) self_type: Option<&'a syn::Path>,
-    /// A type whose name ends in `Handle`, as those that `#[interface]` makes.
+    /// A type whose name ends in `Handle`, as those that `#[interface]` makes, or a stream.
     pub(crate) handle: Option<&'a syn::Ident>,
 }
 
@@ -170,7 +175,7 @@ impl<'a> Visit<'a> for Inside<'a> {
         if let Some(last) = path
             .segments
             .last()
-            .filter(|last| last.ident.to_string().ends_with("Handle"))
+            .filter(|last| last.ident == "Streaming" || last.ident.to_string().ends_with("Handle"))
         {
             self.handle.get_or_insert(&last.ident);
         }

@@ -18,6 +18,8 @@ pub const MESSAGE_MAX: usize = 256;
 pub const DEPTH_MAX: u8 = 15;
 /// Frames in one message: a sender keeps no more of them unacknowledged (E1.5, S5).
 pub const FRAMES_MAX: usize = 8_192;
+/// Credit of a stream when it begins (R19.2).
+pub const STREAM_CREDIT: i64 = 65_536;
 /// Elements that one message, or one assembled transfer, may hold (E4.3).
 pub const ELEMENTS_MAX: u32 = 1_048_576;
 /// Nesting of a value (E4.2).

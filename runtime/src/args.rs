@@ -69,14 +69,25 @@ impl Args {
 
     /// The next argument.
     pub fn take<M: Typed>(&self) -> Result<M::T, RpcError> {
+        self.take_value()
+    }
+
+    /// How many are left.
+    pub(crate) fn left(&self) -> u32 {
+        self.left.get()
+    }
+
+    /// The next argument, or the next item of a stream.
+    #[inline]
+    pub(crate) fn take_value<T: Wire>(&self) -> Result<T, RpcError> {
         let rest = self.bytes.get(self.at.get()..).unwrap_or_default();
-        if let (left @ 1.., Some((value, len))) = (self.left.get(), M::T::__take(rest)) {
+        if let (left @ 1.., Some((value, len))) = (self.left.get(), T::__take(rest)) {
             self.left.set(left - 1);
             self.at.set(self.at.get() + len);
             return Ok(value);
         }
         if let (left @ 1.., Some(source)) = (self.left.get(), self.bytes.shared())
-            && let Some((value, len)) = M::T::__share(source, self.at.get())
+            && let Some((value, len)) = T::__share(source, self.at.get())
         {
             self.left.set(left - 1);
             self.at.set(self.at.get() + len);

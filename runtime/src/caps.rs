@@ -1,7 +1,7 @@
 //! The references in a value that is being encoded or decoded. serde hands no context to `Serialize` and
 //! `Deserialize`, so they find it in a thread-local scope, which lives for one value and is never held across an await.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use helve_handles::lease::Lease;
@@ -182,37 +182,50 @@ impl<T: Serialize + ?Sized> Serialize for LentValue<'_, T> {
     }
 }
 
-/// Writes a reference: ext 1 with its index in the cap table.
+/// Writes a reference: ext 1 with its index in the cap table. `make` runs once at most, and not where rmp-serde only
+/// tries whether the first element of a sequence is a byte.
 pub(crate) fn put<S: Serializer>(
     serializer: S,
     make: impl FnOnce(&Arc<Conn>, bool, &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError>,
 ) -> Result<S::Ok, S::Error> {
-    let index = SCOPE.with(|here| match &mut *here.borrow_mut() {
-        Some(Scope::Out { conn, out, lend }) => {
-            let made = match u8::try_from(out.caps.len()) {
-                Ok(index) if index < 255 => make(conn, *lend, out).map(|cap| (index, cap)),
-                _ => Err(RpcError::Encode(
-                    "over 255 handles in one message: send them in parts".into(),
-                )),
-            };
-            match made {
-                Ok((index, cap)) => {
-                    out.caps.push(cap);
-                    Ok(index)
-                }
-                Err(error) => {
-                    out.failed.get_or_insert_with(|| error.clone());
-                    Err(error)
+    serializer.serialize_newtype_struct("_ExtStruct", &Ext(Cell::new(Some(make))))
+}
+
+/// The inside of rmp-serde's ext: `(tag, bytes)`.
+struct Ext<F>(Cell<Option<F>>);
+
+impl<F> Serialize for Ext<F>
+where
+    F: FnOnce(&Arc<Conn>, bool, &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError>,
+{
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let make = self.0.take();
+        let index = SCOPE.with(|here| match &mut *here.borrow_mut() {
+            Some(Scope::Out { conn, out, lend }) => {
+                let made = match (u8::try_from(out.caps.len()), make) {
+                    (Ok(index), Some(make)) if index < 255 => {
+                        make(conn, *lend, out).map(|cap| (index, cap))
+                    }
+                    _ => Err(RpcError::Encode(
+                        "over 255 handles in one message: send them in parts".into(),
+                    )),
+                };
+                match made {
+                    Ok((index, cap)) => {
+                        out.caps.push(cap);
+                        Ok(index)
+                    }
+                    Err(error) => {
+                        out.failed.get_or_insert_with(|| error.clone());
+                        Err(error)
+                    }
                 }
             }
-        }
-        _ => Err(RpcError::Encode(OUTSIDE.into())),
-    });
-    CapIndex((
-        1,
-        serde_bytes::ByteArray::new([index.map_err(S::Error::custom)?]),
-    ))
-    .serialize(serializer)
+            _ => Err(RpcError::Encode(OUTSIDE.into())),
+        });
+        let index = index.map_err(S::Error::custom)?;
+        (1_i8, serde_bytes::ByteArray::new([index])).serialize(serializer)
+    }
 }
 
 /// Reads a reference.
@@ -250,6 +263,6 @@ pub(crate) fn refuse(error: &RpcError) {
 }
 
 /// rmp-serde's name for an ext.
-#[derive(Serialize, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename = "_ExtStruct")]
 struct CapIndex((i8, serde_bytes::ByteArray<1>));

@@ -349,6 +349,7 @@ impl Connection {
             unacked: sizes.unacked,
             incoming: sizes.incoming,
             transfers: sizes.transfers,
+            streams: sizes.streams,
             ..self.0.counters.read()
         }
     }

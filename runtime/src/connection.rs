@@ -317,7 +317,7 @@ impl Conn {
             match event {
                 Event::Passed(ticket, answer) => relay::answered(self, ticket, answer),
                 Event::Broke(key, fault) => relay::broke(self, key, fault),
-                Event::Start(..) | Event::Stop(_) => {}
+                Event::Start(..) | Event::Stop(_) | Event::Stream(..) => {}
             }
         }
     }

@@ -200,6 +200,31 @@ impl Cx {
         self.trace().map(|trace| trace.parent)
     }
 
+    /// The same without a deadline: of a stream, which outlives the call that it was made in.
+    pub(crate) fn without_deadline(mut self) -> Cx {
+        self.deadline = None;
+        self
+    }
+
+    /// This context as that of a call: what [`of_call`](Self::of_call) would have been where the call was made.
+    pub(crate) fn as_call(&self) -> CallCx {
+        CallCx {
+            deadline: self.deadline,
+            depth: self.depth,
+            chain: self.call_chain(),
+            traced: false,
+        }
+    }
+
+    /// The same for what a call carries that is made in this way: calls made in it are deeper than that call (R13.17).
+    pub(crate) fn below(mut self, call: CallCx) -> Cx {
+        self.depth = self.depth.max(call.depth);
+        if self.chain == 0 {
+            self.chain = call.chain.unwrap_or_else(draw_chain);
+        }
+        self
+    }
+
     /// Whose call this is. `None` for a call inside this process that no peer caused.
     pub fn peer(&self) -> Option<&Peer> {
         self.peer.as_ref().and_then(Peer::itself)

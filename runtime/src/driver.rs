@@ -180,6 +180,7 @@ impl<L: Link> Driver<L> {
                     match event {
                         Event::Start(object, invocation) => start(conn, &object, invocation),
                         Event::Stop(id) => conn.stop(id),
+                        Event::Stream(object, key) => object.0.local.run_stream(conn, key),
                         Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
                         Event::Broke(key, fault) => relay::broke(conn, key, fault),
                     }

@@ -6,7 +6,7 @@ use std::future::Future;
 use std::sync::Arc;
 
 use helve_handles::schema::TypeRef;
-use helve_handles::wire::Typed;
+use helve_handles::wire::{Typed, Wire};
 
 use crate::args::{Args, Put};
 use crate::call::{Call, Local};
@@ -14,6 +14,7 @@ use crate::context::Cx;
 use crate::dispatch::Incoming;
 use crate::error::{AppError, CallError, CallFailure, RpcError};
 use crate::handle::{Dispatch, Far, Near};
+use crate::streaming::Streaming;
 
 /// What a call fails with: [`RpcError`], or [`CallError`] of a method's own error.
 pub trait Failure: CallFailure {
@@ -65,6 +66,11 @@ pub fn send<M: Fails>(
     args: impl FnOnce(&mut Put<'_>),
 ) -> Call<M::T, M::E> {
     far.send::<M, M::E>(method, n, args)
+}
+
+/// What a method that is not `async` returns: a stream that makes the call when it is first read.
+pub fn open<T: Wire>(call: Call<Streaming<T>>) -> Streaming<T> {
+    Streaming::opening(call)
 }
 
 /// Serves a call.

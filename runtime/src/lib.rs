@@ -65,6 +65,7 @@ mod server;
 mod shutdown;
 mod spent;
 mod stats;
+mod streaming;
 #[cfg(feature = "tls")]
 pub mod tls;
 mod trace;
@@ -171,6 +172,7 @@ pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
 pub use shutdown::{Shutdown, terminated};
 pub use stats::{State, Stats};
+pub use streaming::{StreamClosed, StreamSender, Streaming};
 pub use trace::{TraceParent, TraceParentError};
 pub use transport::throttle::Throttle;
 
@@ -186,6 +188,7 @@ mod security {}
 pub mod prelude {
     pub use crate::handle::Remote as _;
     pub use crate::{Call, CallError, Cx, Object, Peer, Receipt, RpcError, Wire, interface};
+    pub use crate::{StreamClosed, StreamSender, Streaming};
 }
 
 /// What generated code may name. Not public API.

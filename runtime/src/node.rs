@@ -39,6 +39,12 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     fn schema(&self) -> Option<Arc<Schema>>;
     /// Its entry in a node; `None` for what has none but its own.
     fn enter(&self, node: &Arc<Node>) -> Option<ObjectRef>;
+    /// Whether it is a stream (R19).
+    fn is_stream(&self) -> bool {
+        false
+    }
+    /// Starts the task that runs it toward a peer. Of what is no stream this is never asked.
+    fn run_stream(&self, _conn: &Arc<Conn>, _key: session::StreamKey) {}
 }
 
 /// A local object behind its interface, and who may revoke it.
@@ -129,6 +135,9 @@ impl session::Object for ObjectRef {
     fn is_revoked(&self) -> bool {
         self.0.local.is_revoked()
     }
+    fn is_stream(&self) -> bool {
+        self.0.local.is_stream()
+    }
     fn cause(&self) -> Fault {
         self.0.local.cause()
     }
@@ -210,17 +219,18 @@ impl Node {
         ObjectRef(object)
     }
 
-    /// A new entry for a relay; whether there is one already is known to its connection.
-    pub(crate) fn export(self: &Arc<Self>, relay: Relay) -> ObjectRef {
-        let identity = relay.identity();
+    /// A new entry for a relay, of which its connection knows whether there is one already, or for a stream, which has one.
+    pub(crate) fn export<T: AnyObject>(self: &Arc<Self>, object: T) -> ObjectRef {
+        let identity = object.identity();
+        let relay = TypeId::of::<T>() == TypeId::of::<Relay>();
         let mut made = None;
-        let mut relay = Some(relay);
+        let mut object = Some(object);
         self.objects().insert(identity, |key| {
             let exported = Exported {
                 key,
                 node: Arc::downgrade(self),
-                relay: true,
-                local: relay.take().expect("the closure runs once"),
+                relay,
+                local: object.take().expect("the closure runs once"),
             };
             let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);
             let entry = Arc::downgrade(&object);

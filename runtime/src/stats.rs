@@ -63,6 +63,8 @@ pub struct Stats {
     pub unacked: usize,
     /// Payloads above 65,536 bytes that are under way, in both directions, and calls that wait for one.
     pub transfers: usize,
+    /// Streams of either side that are not released; of the peer's, those that something came of.
+    pub streams: usize,
 }
 
 /// Written by the connection task, read by whoever asks.

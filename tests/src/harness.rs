@@ -343,7 +343,13 @@ impl Harness {
 
 /// Everything open at one end of a session.
 fn open(stats: &Stats) -> usize {
-    stats.exports + stats.imports + stats.opened + stats.calls + stats.incoming + stats.transfers
+    stats.exports
+        + stats.imports
+        + stats.opened
+        + stats.calls
+        + stats.incoming
+        + stats.transfers
+        + stats.streams
 }
 
 impl Drop for Harness {

@@ -6,9 +6,11 @@ pub mod certs;
 pub mod fuzz;
 pub mod harness;
 pub mod hostile;
+pub mod impatient;
 pub mod lab;
 pub mod raw;
 pub mod seeded;
+pub mod tap;
 
 /// The chapters of the book, so that their examples are compiled and run.
 #[cfg(doctest)]

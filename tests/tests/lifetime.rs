@@ -1,8 +1,6 @@
 //! How long things live: handles, calls, the objects behind them. Each test ends with empty tables at both ends.
 
-use std::future::Future;
-use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use futures::FutureExt;
@@ -10,6 +8,7 @@ use helve::prelude::*;
 use helve::transport::memory;
 use helve::{Connection, Remote, State};
 use helve_tests::harness::{Harness, Setup, Tracker, limited, until};
+use helve_tests::impatient::{Impatient, dropped_at_every_poll};
 use helve_tests::lab::{Bundle, LabError, LabHandle, MemLab};
 use tokio::time::Instant;
 
@@ -58,51 +57,6 @@ async fn a_thousand_handles_opened_called_and_dropped_leave_the_tables_as_before
         harness.finish().await;
         assert_eq!(tracker.made(), 1001);
     }
-}
-
-/// Polls a future `polls` times and drops it; whether it came to its end.
-struct Impatient<F> {
-    future: Option<Pin<Box<F>>>,
-    polls: usize,
-}
-
-impl<F: Future> Future for Impatient<F> {
-    type Output = bool;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<bool> {
-        if self.polls == 0 {
-            self.future = None;
-            return Poll::Ready(false);
-        }
-        self.polls -= 1;
-        let Some(future) = &mut self.future else {
-            return Poll::Ready(false);
-        };
-        match future.as_mut().poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
-        }
-    }
-}
-
-/// Drops the future after 0, 1, 2 .. polls, until one of them ends; every time both tables are empty afterwards.
-async fn dropped_at_every_poll<F: Future>(harness: &Harness, mut make: impl FnMut() -> F) {
-    for polls in 0..10_000 {
-        let impatient = Impatient {
-            future: Some(Box::pin(make())),
-            polls,
-        };
-        let ended = limited(impatient).await;
-        harness.rest().await;
-        if ended {
-            assert!(polls > 0);
-            return;
-        }
-    }
-    panic!("it never ended");
 }
 
 #[tokio::test]
@@ -168,10 +122,7 @@ async fn receipts_and_what_waits_for_an_end_may_be_dropped_at_every_poll() {
     }
     for polls in 0..5 {
         let handle = limited(root.open()).await.expect("opened");
-        let impatient = Impatient {
-            future: Some(Box::pin(handle.closed())),
-            polls,
-        };
+        let impatient = Impatient::new(handle.closed(), polls);
         assert!(!impatient.await);
         drop(handle);
         harness.rest().await;
@@ -188,10 +139,7 @@ async fn connecting_may_be_dropped_at_every_poll() {
         let (near, far) = memory::pair();
         harness.serve_link(far);
         let connect = helve::connect_over::<LabHandle>(near);
-        let impatient = Impatient {
-            future: Some(Box::pin(connect.into_future())),
-            polls,
-        };
+        let impatient = Impatient::new(connect.into_future(), polls);
         let ended = limited(impatient).await;
         until("that session over", || harness.server_ends().is_empty()).await;
         until("its root released", || harness.objects() == 0).await;

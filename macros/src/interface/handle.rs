@@ -129,11 +129,16 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
         )
     } else {
         let (value, failure) = (method.output.value(), method.output.failure());
-        (
-            quote!(::helve::__rt::Call<#value, #failure>),
-            quote!(::helve::__rt::call::<#result, _>(__helve_near #given, #run)),
-            quote!(::helve::__rt::send::<#result>(__helve_far, #id, #count, #put)),
-        )
+        let here = quote!(::helve::__rt::call::<#result, _>(__helve_near #given, #run));
+        let there = quote!(::helve::__rt::send::<#result>(__helve_far, #id, #count, #put));
+        match method.opens {
+            true => (
+                value,
+                quote!(::helve::__rt::open(#here)),
+                quote!(::helve::__rt::open(#there)),
+            ),
+            false => (quote!(::helve::__rt::Call<#value, #failure>), here, there),
+        }
     };
     quote! {
         #cfgs

@@ -37,6 +37,8 @@ pub(super) struct Method {
     pub(super) exclusive: bool,
     pub(super) oneway: bool,
     pub(super) detached: bool,
+    /// Not `async`: returns a stream, which makes the call when it is first read.
+    pub(super) opens: bool,
     pub(super) parameters: Vec<Parameter>,
     pub(super) output: Output,
 }

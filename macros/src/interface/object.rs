@@ -116,8 +116,9 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
             Pass::Cx => quote!(&__helve_cx),
         }
     });
+    let wait = (!method.opens).then(|| quote!(.await));
     let call = quote_spanned! {name.span()=>
-        <__HelveT as #the_trait #type_generics>::#name(#object, #(#arguments),*).await
+        <__HelveT as #the_trait #type_generics>::#name(#object, #(#arguments),*) #wait
     };
     let result = method.output.settle(call);
     quote! {

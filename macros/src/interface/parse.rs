@@ -11,8 +11,8 @@ use syn::{
 };
 
 use super::model::{Interface, Method};
-use super::passing::{check_oneway, output, parameters, reserved};
-use crate::attributes::{Errors, carried, docs, without_defaults};
+use super::passing::{check_oneway, output, parameters};
+use crate::attributes::{Errors, carried, docs, is_stream, without_defaults};
 
 /// What the macro reads itself and takes off a method.
 const OWN: [&str; 3] = ["oneway", "detached", "name"];
@@ -233,6 +233,7 @@ impl Method {
             exclusive,
             oneway,
             detached,
+            opens: signature.asyncness.is_none(),
             parameters,
             output,
         })
@@ -260,18 +261,13 @@ fn named(attribute: &Attribute) -> Result<String, String> {
 /// All but parameters and result. Says whether it is `&mut self`.
 fn check_signature(signature: &Signature, at: &mut Report<'_>) -> bool {
     let name = &signature.ident;
-    if signature.asyncness.is_none() {
-        // A stream is refused as a result, below.
-        let streams =
-            matches!(&signature.output, ReturnType::Type(_, ty) if reserved(ty).is_some());
-        if !streams {
-            at(
-                name,
-                format!(
-                    "write `async fn {name}`; only a method that returns `Streaming<T>` may do without"
-                ),
-            );
-        }
+    if signature.asyncness.is_none() && !returns_stream(signature) {
+        at(
+            name,
+            format!(
+                "write `async fn {name}`; only a method that returns `Streaming<T>` may do without"
+            ),
+        );
     }
     if let Some(token) = &signature.constness {
         at(
@@ -313,6 +309,11 @@ fn check_signature(signature: &Signature, at: &mut Report<'_>) -> bool {
             false
         }
     }
+}
+
+/// Whether the result is a stream, which may be had without waiting.
+fn returns_stream(signature: &Signature) -> bool {
+    matches!(&signature.output, ReturnType::Type(_, ty) if is_stream(ty))
 }
 
 fn check_generics(generics: &Generics, at: &mut Report<'_>) {

@@ -6,7 +6,7 @@ use syn::{FnArg, Pat, PatType, ReturnType, Signature, Type};
 
 use super::model::{Output, Parameter, Pass};
 use super::parse::Report;
-use crate::attributes::{Inside, is_word, last_word, plain, type_arguments, unsendable};
+use crate::attributes::{Inside, is_stream, is_word, last_word, plain, type_arguments, unsendable};
 
 pub(super) fn parameters(signature: &Signature, at: &mut Report<'_>) -> Vec<Parameter> {
     let mut parameters: Vec<Parameter> = Vec::new();
@@ -105,6 +105,14 @@ fn pass(ty: &Type, default: bool, at: &mut Report<'_>) -> Option<Pass> {
         return check_inside(ty, at).then_some(Pass::Value { default });
     };
     let inner = plain(&reference.elem);
+    if is_stream(inner) {
+        let message = format!(
+            "a stream is read to its end by whoever has it, so it cannot be lent: write `{}`",
+            printed(inner)
+        );
+        at(ty, message);
+        return None;
+    }
     if reference.mutability.is_some() {
         at(ty, "`&mut` arguments arrive with shared values, which this version does not have yet: take it by value and return it".to_owned());
         return None;
@@ -174,12 +182,9 @@ fn check_inside(ty: &Type, at: &mut Report<'_>) -> bool {
 }
 
 /// The names of what later versions bring.
-pub(super) fn reserved(ty: &Type) -> Option<&'static str> {
+fn reserved(ty: &Type) -> Option<&'static str> {
     let word = last_word(ty).filter(|word| type_arguments(word).len() == 1)?;
     match &*word.ident.to_string() {
-        "Streaming" => Some(
-            "streams (`Streaming<T>`) are not in this version of helve yet: send a `Vec`, or lend a handle that is called for each item",
-        ),
         "Shared" => Some(
             "shared values (`Shared<T>`) are not in this version of helve yet: send a value, or a handle",
         ),

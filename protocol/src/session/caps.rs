@@ -65,11 +65,18 @@ impl<O: Object> Session<O> {
                 "over 255 handles in one message: send them in parts",
             ));
         }
-        let mut new = 0;
+        let (mut new, mut streams) = (0, 0);
         for cap in caps {
             match cap {
+                Cap::Lent(o) if o.is_stream() => {
+                    return Err(Fault::new(
+                        Code::Denied,
+                        "a stream cannot be lent: pass it by value",
+                    ));
+                }
                 Cap::Given(o) | Cap::Lent(o) => {
-                    new += usize::from(self.exports.name_of(&Hosted::Object(o.clone())).is_none())
+                    new += usize::from(self.exports.name_of(&Hosted::Object(o.clone())).is_none());
+                    streams += usize::from(self.is_new_stream(o));
                 }
                 Cap::Broken(_) => new += 1,
                 Cap::Import(key) => match self.imports.entries.get(*key) {
@@ -104,7 +111,7 @@ impl<O: Object> Session<O> {
                 "the peer's handle table is full: drop handles, or raise its `table` limit",
             ));
         }
-        Ok(())
+        self.check_streams(streams)
     }
 
     /// Writes down the caps of one frame; the counts are taken. [`check_caps`](Self::check_caps) came first.
@@ -156,7 +163,11 @@ impl<O: Object> Session<O> {
 
     fn mention(&mut self, o: O, encoded: &mut Encoded) {
         let cause = o.is_revoked().then(|| to_send(o.cause()));
+        let stream = o.is_stream().then(|| o.clone());
         let k = self.exports.intern(Hosted::Object(o));
+        if let Some(stream) = stream {
+            self.begin_stream(stream, Target::host(k));
+        }
         if let Some(export) = self.exports.by_name.get_mut(k) {
             export.counted = export.counted.saturating_add(1);
             if let Some(cause) = cause
@@ -204,6 +215,9 @@ impl<O: Object> Session<O> {
     ) -> Result<Vec<Received<O>>, Violation> {
         let mut taken = Vec::with_capacity(caps.len());
         for cap in caps {
+            if matches!(cap.tag(), Tag::Mine | Tag::Lent) {
+                self.imports.seen = self.imports.seen.max(cap.id());
+            }
             taken.push(match (cap.tag(), cap.id()) {
                 (Tag::Mine | Tag::Lent, 0) => Received::Import {
                     key: self.imports.root,
@@ -342,7 +356,8 @@ impl<O: Object> Session<O> {
             return;
         }
         let Some(import) = self.imports.entries.get_mut(key) else {
-            return;
+            // The session is over, and what came of a stream before may have been read until now.
+            return self.forget_consumer(key);
         };
         import.locals = import.locals.saturating_sub(1);
         if import.locals > 0 {
@@ -353,6 +368,7 @@ impl<O: Object> Session<O> {
         };
         let watchers = import.take_watchers();
         self.wakes.extend(watchers);
+        self.forget_consumer(key);
         if import.lent {
             return;
         }

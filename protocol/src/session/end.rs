@@ -83,6 +83,8 @@ impl<O: Object> Session<O> {
         self.imports.entries.retain(|key, _| key == root);
         self.imports.by_host.clear();
         self.imports.by_open.take_all();
+        self.end_producers();
+        self.end_consumers(&lost);
         for (_, opened) in self.opened.take_all() {
             self.wakes.extend(opened.watchers);
             match opened.outcome {
@@ -114,6 +116,7 @@ impl<O: Object> Session<O> {
                     self.garbage.push(o);
                     self.scrap(invocation);
                 }
+                Event::Stream(o, _) => self.garbage.push(o),
                 Event::Stop(_) => {}
                 Event::Passed(..) | Event::Broke(..) => self.events.push_back(event),
             }

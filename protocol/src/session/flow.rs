@@ -454,6 +454,9 @@ impl<O: Object> Session<O> {
         if !self.queued.is_empty() {
             self.start_queued();
         }
+        if self.producers_wait() && self.has_room() {
+            self.wake_producers();
+        }
     }
 
     fn ack_is_due(&self) -> bool {

@@ -8,7 +8,7 @@
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
 //! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `tells` (the ends of one-way
 //! calls, R12), `forward` (reflection), `across` (forwarding between sessions), `broken` (revoke and BROKEN), `permits`
-//! (R13), `flow` (numbers, acks, the replay buffer), `drain` (S9), `end` (R17).
+//! (R13), `flow` (numbers, acks, the replay buffer), `producing` and `consuming` (streams: R19), `drain` (S9), `end` (R17).
 
 mod across;
 mod answers;
@@ -16,6 +16,7 @@ mod assembly;
 mod broken;
 mod calls;
 mod caps;
+mod consuming;
 mod drain;
 mod end;
 mod flow;
@@ -25,6 +26,7 @@ mod incoming;
 mod late;
 mod opens;
 mod permits;
+mod producing;
 mod replies;
 mod tables;
 mod tells;
@@ -46,15 +48,19 @@ use crate::{Limits, Violation};
 
 pub use calls::{Answer, CallKey, Outgoing, ReceiptKey};
 pub use caps::{Cap, Received};
+pub use consuming::Pulled;
 pub use end::EndCause;
 pub use incoming::{IncomingId, Reply};
 pub use permits::DEPTHS;
+pub use producing::StreamKey;
 pub use tables::{ImportKey, Object, Settled};
 
 use calls::{OutCall, WaitKey, Waited, Waiting};
+use consuming::Consumers;
 use flow::Flow;
 use incoming::InCall;
 use permits::{Charged, Line};
+use producing::Producers;
 use tables::{Exports, Imports, Opened};
 
 /// A moment, in microseconds since the driver's own zero. Time is handed in, never asked for.
@@ -194,6 +200,8 @@ pub enum Event<O> {
     Passed(u64, Answer<O>),
     /// A reference that is [watched](Session::watch) broke, with this cause.
     Broke(ImportKey, Fault),
+    /// The peer got a name for this stream: run it, with [`Session::poll_data`] and its kin (R19).
+    Stream(O, StreamKey),
 }
 
 /// The conversation with one peer. See the [module](self).
@@ -236,6 +244,8 @@ pub struct Session<O> {
     flushes: tells::Flushes,
     /// Calls of ours that are another session's, by ticket.
     passed: RisingMap<across::Passed>,
+    producers: Producers,
+    consumers: Consumers<O>,
     // To the driver.
     events: VecDeque<Event<O>>,
     wakes: Vec<Waker>,
@@ -278,6 +288,8 @@ impl<O: Object> Session<O> {
             pending_opens: 0,
             flushes: tells::Flushes::seeded(config.seed.rotate_left(41)),
             passed: RisingMap::new(),
+            producers: Producers::seeded(config.seed.rotate_left(47)),
+            consumers: Consumers::default(),
             events: VecDeque::new(),
             wakes: Vec::new(),
             garbage: Vec::new(),
@@ -379,16 +391,30 @@ impl<O: Object> Session<O> {
                 self.on_tell_credit(*n, *depth)
             }
             Frame::Part { head, data } => self.on_part(message, *head, *data),
-            // Streams and shared values come with later versions: nothing here has such a name, so the frame is one
-            // that names nothing (R11), except where it crosses a RELEASE.
-            Frame::Credit { .. } | Frame::Sync { .. } => self.strike(),
-            Frame::Data { caps, .. } | Frame::Snap { caps, .. } | Frame::Delta { caps, .. } => {
+            Frame::Credit { target, n, .. } => self.on_credit(*target, *n),
+            Frame::Data {
+                target,
+                items,
+                caps,
+            } => self.on_data(message, *target, *items, parsed.caps_of(*caps)),
+            Frame::End {
+                target,
+                code,
+                message: what,
+                data,
+            } => {
+                let data = Blob::slice(message, data.range());
+                self.on_end(*target, consuming::end_fault(*code, text(*what), data))
+            }
+            // Shared values come with later versions: nothing here has such a name, so the frame is one that names
+            // nothing (R11), except where it crosses a RELEASE.
+            Frame::Sync { .. } => self.strike(),
+            Frame::Snap { caps, .. } | Frame::Delta { caps, .. } => {
                 let caps =
                     self.take_caps(parsed.caps.get(caps.range()).unwrap_or_default(), None)?;
                 self.discard(caps);
                 self.strike()
             }
-            Frame::End { .. } => self.strike(),
             Frame::Drain { grace_ms } => {
                 self.on_drain(*grace_ms);
                 Ok(())
@@ -460,6 +486,7 @@ impl<O: Object> Session<O> {
             calls: self.calls.len(),
             waiting: self.waiting.len() + self.waited.len(),
             incoming: self.incoming.len() + self.tells.len(),
+            streams: self.producers.len() + self.consumers.len(),
             charged: self
                 .charged
                 .iter()
@@ -491,6 +518,8 @@ pub struct Sizes {
     pub waiting: usize,
     /// Calls of the peer's that are not answered, one-way ones included.
     pub incoming: usize,
+    /// Our streams that the peer has not released, and its own that something came of.
+    pub streams: usize,
     /// Calls and bytes that the peer is charged.
     pub charged: u64,
     /// Calls and bytes that we are charged.

@@ -28,6 +28,13 @@ impl<O: Object> Session<O> {
                     .root
                     .as_ref()
                     .is_some_and(|root| root.key() == o.key());
+                if o.is_stream()
+                    && let Err(mut fault) = self.check_streams(1)
+                {
+                    self.garbage.push(o);
+                    fault.code = Code::Internal;
+                    return self.fail_open(id, fault);
+                }
                 let broken = (o.is_revoked() && !root).then(|| o.cause());
                 let k = self.exports.intern(Hosted::Object(o));
                 self.bind(id, k, Descriptor::new(Tag::Mine, k), broken);
@@ -175,6 +182,13 @@ impl<O: Object> Session<O> {
         opened.refs += 1;
         self.wakes.append(&mut opened.watchers);
         let awaited_by = std::mem::take(&mut opened.awaited_by);
+        if !opened.released
+            && let Some(Hosted::Object(o)) = self.exports.by_name.get(k).map(|export| &export.what)
+            && o.is_stream()
+        {
+            let o = o.clone();
+            self.begin_stream(o, Target::open(c));
+        }
         match before {
             Outcome::Pending(queue) => {
                 for invocation in queue {
@@ -277,6 +291,7 @@ impl<O: Object> Session<O> {
                 .ok_or(over)?;
             opened.released = true;
             opened.refs = opened.refs.saturating_sub(1);
+            self.stop_stream(target);
             self.free_opened(c);
             return Ok(());
         }
@@ -288,6 +303,9 @@ impl<O: Object> Session<O> {
             u32::try_from(n).map_err(|_| over)?
         };
         export.counted = export.counted.checked_sub(n).ok_or(over)?;
+        if export.counted == 0 {
+            self.stop_stream(target);
+        }
         self.settle_export(k);
         Ok(())
     }
@@ -428,7 +446,7 @@ impl<O: Object> Session<O> {
     }
 }
 
-fn watch(watchers: &mut Vec<Waker>, waker: &Waker) {
+pub(super) fn watch(watchers: &mut Vec<Waker>, waker: &Waker) {
     if !watchers.iter().any(|w| w.will_wake(waker)) {
         watchers.push(waker.clone());
     }

@@ -25,6 +25,10 @@ pub trait Object: Clone {
     fn key(&self) -> ObjectKey;
     /// Whether it answers no more: `revoke()` was said (R22), or what it stands for is lost.
     fn is_revoked(&self) -> bool;
+    /// Whether it is a stream (R19): when the peer gets a name for it, [`Event::Stream`](super::Event::Stream) says so.
+    fn is_stream(&self) -> bool {
+        false
+    }
     /// Why, once it is so: what BROKEN says.
     fn cause(&self) -> Fault {
         Fault::new(crate::Code::Broken, "revoked")
@@ -209,6 +213,8 @@ pub(super) struct Imports {
     pub entries: SlotMap<ImportKey, Import>,
     pub by_host: HashMap<u64, ImportKey, IdHash>,
     pub by_open: RisingMap<ImportKey>,
+    /// The highest name that the peer gave out (I2.2): a frame that names a lower one may cross its RELEASE.
+    pub seen: u64,
     pub root: ImportKey,
 }
 
@@ -220,6 +226,7 @@ impl Imports {
             entries,
             by_host: HashMap::with_hasher(IdHash::seeded(seed)),
             by_open: RisingMap::new(),
+            seen: 0,
             root,
         }
     }

@@ -29,6 +29,7 @@ impl Pair {
                     end.session.release_opened(c);
                 }
                 end.stops.clear();
+                end.streams.clear();
                 while !self.nothing_runs(side) {
                     let running = self.started(side);
                     let fault = Fault::new(Code::Cancelled, "the test is over");
@@ -69,6 +70,7 @@ impl Pair {
             self.end(side).running.clear();
             self.collect(side);
             self.end(side).running.clear();
+            self.end(side).streams.clear();
             let end = self.end(side);
             for (_, mut key) in std::mem::take(&mut end.calls) {
                 let outcome = end.session.poll_call(&mut key, Waker::noop());
@@ -76,6 +78,10 @@ impl Pair {
             }
             for key in std::mem::take(&mut end.receipts) {
                 end.session.forget_receipt(key);
+            }
+            // What came of a stream may be read after the end, until it is released.
+            for key in std::mem::take(&mut end.held) {
+                end.session.release(key);
             }
             self.collect(side);
             let sizes = self.session(side).sizes();

@@ -21,7 +21,7 @@ use helve_protocol::batch::{Parsed, ReadLimits, parse};
 use helve_protocol::frame::{CallKind, Frame};
 use helve_protocol::session::{
     Answer, CallKey, Cap, EndCause, Event, ImportKey, IncomingId, Invocation, Object, Outgoing,
-    ReceiptKey, Received, Reply, Session, Time,
+    ReceiptKey, Received, Reply, Session, StreamKey, Time,
 };
 use helve_protocol::{Code, Fault, Violation};
 
@@ -64,6 +64,8 @@ pub struct End {
     pub running: Vec<Running>,
     /// Calls that the session wants stopped.
     pub stops: Vec<IncomingId>,
+    /// Streams that the session wants run.
+    pub streams: Vec<(TestObject, StreamKey)>,
     /// References that the test holds; `finish` gives them back.
     pub held: Vec<ImportKey>,
     pub held_opened: Vec<u64>,
@@ -98,6 +100,7 @@ impl Pair {
                 inbox: VecDeque::new(),
                 running: Vec::new(),
                 stops: Vec::new(),
+                streams: Vec::new(),
                 held: Vec::new(),
                 held_opened: Vec::new(),
                 calls: Vec::new(),
@@ -188,6 +191,7 @@ impl Pair {
             match event {
                 Event::Start(object, inv) => end.running.push(Running { object, inv }),
                 Event::Stop(id) => end.stops.push(id),
+                Event::Stream(object, key) => end.streams.push((object, key)),
                 // Nothing here forwards: the tests of the whole do.
                 Event::Passed(..) | Event::Broke(..) => unreachable!("nothing was passed on"),
             }

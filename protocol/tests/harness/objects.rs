@@ -18,6 +18,7 @@ pub struct TestObject(Rc<Inner>);
 struct Inner {
     key: ObjectKey,
     id: usize,
+    stream: bool,
     revoked: Cell<bool>,
     ledger: Rc<RefCell<Vec<u32>>>,
 }
@@ -52,6 +53,9 @@ impl Object for TestObject {
     fn is_revoked(&self) -> bool {
         self.0.revoked.get()
     }
+    fn is_stream(&self) -> bool {
+        self.0.stream
+    }
 }
 
 /// Makes objects, and knows which were dropped.
@@ -63,6 +67,15 @@ pub struct Nursery {
 
 impl Nursery {
     pub fn object(&mut self) -> TestObject {
+        self.make(false)
+    }
+
+    /// An object that is a stream (R19).
+    pub fn stream(&mut self) -> TestObject {
+        self.make(true)
+    }
+
+    fn make(&mut self, stream: bool) -> TestObject {
         let id = self.drops.borrow().len();
         self.drops.borrow_mut().push(0);
         let identity = Identity {
@@ -73,6 +86,7 @@ impl Nursery {
         TestObject(Rc::new(Inner {
             key,
             id,
+            stream,
             revoked: Cell::new(false),
             ledger: self.drops.clone(),
         }))

@@ -296,6 +296,7 @@ impl World {
             match event {
                 Event::Start(thing, invocation) => self.running.push((thing, invocation)),
                 Event::Stop(id) => self.stop(id),
+                Event::Stream(..) => unreachable!("none of these things is a stream"),
                 // Nothing is forwarded here.
                 Event::Passed(..) | Event::Broke(..) => unreachable!("nothing was passed on"),
             }

@@ -17,11 +17,11 @@ pub trait Odd {
     async fn two_contexts(&self, a: &Cx, b: &Cx);
     async fn big(&self, n: u128, all: &[Vec<i128>]);
     async fn twice(&self, n: Option<Option<u8>>, unit: Option<()>);
-    async fn stream(&self, lines: Streaming<u8>) -> Shared<u8>;
+    async fn stream(&self, lines: &Streaming<u8>, more: &mut Streaming<u8>);
+    async fn shared(&self) -> Shared<u8>;
     async fn conditional(&self, #[cfg(test)] a: u8);
 }
 
-pub struct Streaming<T>(T);
 pub struct Shared<T>(T);
 
 fn main() {}

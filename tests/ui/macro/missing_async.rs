@@ -14,11 +14,9 @@ impl Cart for MemCart {
         0
     }
     fn events(&self, _: u64) -> Streaming<u64> {
-        Streaming(0)
+        Streaming::from(vec![0])
     }
 }
-
-pub struct Streaming<T>(T);
 
 fn cart() -> CartHandle {
     MemCart.into()
