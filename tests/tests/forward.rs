@@ -4,6 +4,7 @@ mod forward {
     mod calls;
     mod ends;
     mod identity;
+    mod large;
     mod order;
     mod raw;
 }
