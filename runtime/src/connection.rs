@@ -317,6 +317,8 @@ impl Conn {
             match event {
                 Event::Passed(ticket, answer) => relay::answered(self, ticket, answer),
                 Event::Broke(key, fault) => relay::broke(self, key, fault),
+                // What came may still be read.
+                Event::Flows(key) => relay::flows(self, key),
                 Event::Start(..) | Event::Stop(_) | Event::Stream(..) => {}
             }
         }

@@ -183,6 +183,7 @@ impl<L: Link> Driver<L> {
                         Event::Stream(object, key) => object.0.local.run_stream(conn, key),
                         Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
                         Event::Broke(key, fault) => relay::broke(conn, key, fault),
+                        Event::Flows(key) => relay::flows(conn, key),
                     }
                 }
             });

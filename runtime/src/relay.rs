@@ -5,14 +5,17 @@
 
 use std::any::Any;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::task::{Poll, ready};
 
 use helve_handles::ObjectKey;
 use helve_handles::objects::Identity;
 use helve_handles::schema::{InterfaceDesc, Schema};
+use helve_protocol::blob::Blob;
 use helve_protocol::frame::CallKind;
 use helve_protocol::session::{
-    Answer, Cap, ImportKey, IncomingId, Outgoing, Received, Reply, Settled,
+    Answer, Cap, ImportKey, IncomingId, Outgoing, Pulled, Received, Reply, Settled, StreamKey,
 };
 use helve_protocol::{Code, Fault};
 
@@ -44,6 +47,10 @@ pub(crate) struct Relay {
     broken: OnceLock<Fault>,
     /// The interface, where it is known: a server's root must describe itself.
     schema: OnceLock<Arc<Schema>>,
+    /// It turned out to be a stream (R19).
+    is_stream: AtomicBool,
+    /// The stream has its task.
+    runs: AtomicBool,
 }
 
 impl Relay {
@@ -97,6 +104,14 @@ impl AnyObject for Relay {
     }
     fn enter(&self, _: &Arc<Node>) -> Option<ObjectRef> {
         None
+    }
+    fn is_stream(&self) -> bool {
+        self.is_stream.load(Ordering::Acquire)
+    }
+    fn run_stream(&self, conn: &Arc<Conn>, key: StreamKey) {
+        if !self.runs.swap(true, Ordering::AcqRel) {
+            tokio::spawn(pump(self.remote.clone(), conn.clone(), key));
+        }
     }
 }
 
@@ -235,6 +250,8 @@ pub(crate) fn stand_in(node: &Arc<Node>, remote: &Arc<RemoteRef>) -> ObjectRef {
         lent,
         broken: OnceLock::new(),
         schema: OnceLock::new(),
+        is_stream: AtomicBool::new(false),
+        runs: AtomicBool::new(false),
     };
     let made = node.export(relay);
     index.note(node, &made, key, object);
@@ -442,6 +459,75 @@ pub(crate) fn broke(at: &Arc<Conn>, key: ImportKey, fault: Fault) {
             session.with(|session| session.break_object(object, &fault));
         }
     }
+}
+
+/// A reference of `at` that is forwarded turned out to be a stream: it is one for who holds it elsewhere, too. Who gets
+/// a name for it only later learns so then.
+pub(crate) fn flows(at: &Arc<Conn>, key: ImportKey) {
+    let places = at.relays.lock().by_import.get(&key).cloned();
+    for place in places.into_iter().flatten() {
+        let Some((node, object)) = place.node.upgrade().zip(place.relay.upgrade()) else {
+            continue;
+        };
+        let object = ObjectRef(object);
+        let Some(relay) = object.relay() else {
+            continue;
+        };
+        relay.is_stream.store(true, Ordering::Release);
+        for session in node.sessions() {
+            match session.with(|session| session.start_stream(&object)) {
+                // Who reads it is one: a stream is sent once.
+                Ok(stream) => relay.run_stream(&session, stream),
+                Err(fault) if fault.code == Code::Exhausted => {
+                    let object: ObjectKey = object.key();
+                    session.with(|session| session.break_object(object, &fault));
+                }
+                Err(_) => {}
+            }
+        }
+    }
+}
+
+/// One DATA, the references in it, and what keeps them until it is written (R4).
+type Carried = (Blob, Vec<Cap<ObjectRef>>, Vec<Arc<RemoteRef>>);
+
+/// Carries a stream across: reads one DATA when another may be sent, so that no more waits here than the 64 KiB that
+/// its producer may send unread.
+async fn pump(from: Arc<RemoteRef>, to: Arc<Conn>, stream: StreamKey) {
+    let mut next: Option<Carried> = None;
+    std::future::poll_fn(|task| {
+        let waker = task.waker();
+        loop {
+            if let Some((items, caps, _)) = &next {
+                let sent = to.with(|session| session.poll_send(stream, items, caps, waker));
+                if let Err(fault) = ready!(sent) {
+                    to.with(|session| session.end_stream(stream, Some(outward(fault))));
+                    return Poll::Ready(());
+                }
+                next = None;
+            }
+            // R19.5: its reader has gone.
+            if ready!(to.with(|session| session.poll_data(stream, waker))).is_err() {
+                return Poll::Ready(());
+            }
+            match ready!(
+                from.conn
+                    .with(|session| session.poll_items(from.key, waker))
+            ) {
+                Pulled::Items(items, caps) => {
+                    let mut keep = Vec::new();
+                    let mut carry = |cap| carry(&from.conn, &to, cap, false, &mut keep);
+                    let caps: Vec<_> = caps.into_iter().map(&mut carry).collect();
+                    next = Some((items, caps, keep));
+                }
+                Pulled::End(fault) => {
+                    to.with(|session| session.end_stream(stream, fault.map(outward)));
+                    return Poll::Ready(());
+                }
+            }
+        }
+    })
+    .await;
 }
 
 const LOST: &str = "upstream session lost";

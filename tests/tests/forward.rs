@@ -7,6 +7,7 @@ mod forward {
     mod large;
     mod order;
     mod raw;
+    mod streams;
 }
 
 use std::time::Duration;

@@ -143,7 +143,8 @@ impl<O: Object> Session<O> {
         self.events.push_back(Event::Passed(ticket, answer));
     }
 
-    /// From here on the end of this reference is an [`Event::Broke`], once.
+    /// From here on the end of this reference is an [`Event::Broke`], once, and what comes of it as of a stream an
+    /// [`Event::Flows`].
     ///
     /// # Errors
     /// Why it is broken already; no event follows.
@@ -156,6 +157,9 @@ impl<O: Object> Session<O> {
             Some(fault) => Err(fault),
             None => {
                 import.watched = true;
+                if self.consumers.contains_key(&key) {
+                    self.events.push_back(Event::Flows(key));
+                }
                 Ok(())
             }
         }

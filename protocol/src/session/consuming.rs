@@ -9,7 +9,7 @@ use helve_handles::{Descriptor, IdHash, Target};
 use super::caps::Received;
 use super::producing::charge;
 use super::tables::Standing;
-use super::{ImportKey, Object, Session};
+use super::{Event, ImportKey, Object, Session};
 use crate::blob::Blob;
 use crate::fault::Fault;
 use crate::frame::{self, Payload};
@@ -140,6 +140,9 @@ impl<O: Object> Session<O> {
             };
             let watchers = import.take_watchers();
             self.wakes.extend(watchers);
+            if import.watched {
+                self.events.push_back(Event::Flows(key));
+            }
             self.consumers.insert(key, stream);
         }
         Ok(self.consumers.get_mut(&key))

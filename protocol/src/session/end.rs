@@ -118,7 +118,9 @@ impl<O: Object> Session<O> {
                 }
                 Event::Stream(o, _) => self.garbage.push(o),
                 Event::Stop(_) => {}
-                Event::Passed(..) | Event::Broke(..) => self.events.push_back(event),
+                Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
+                    self.events.push_back(event);
+                }
             }
         }
         self.events.extend(passed);

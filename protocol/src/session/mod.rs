@@ -200,6 +200,8 @@ pub enum Event<O> {
     Passed(u64, Answer<O>),
     /// A reference that is [watched](Session::watch) broke, with this cause.
     Broke(ImportKey, Fault),
+    /// A reference that is watched turned out to be a stream of the peer's: something came of it.
+    Flows(ImportKey),
     /// The peer got a name for this stream: run it, with [`Session::poll_data`] and its kin (R19).
     Stream(O, StreamKey),
 }

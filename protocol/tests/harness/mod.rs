@@ -193,7 +193,9 @@ impl Pair {
                 Event::Stop(id) => end.stops.push(id),
                 Event::Stream(object, key) => end.streams.push((object, key)),
                 // Nothing here forwards: the tests of the whole do.
-                Event::Passed(..) | Event::Broke(..) => unreachable!("nothing was passed on"),
+                Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
+                    unreachable!("nothing was passed on")
+                }
             }
         }
         let (mut wakes, mut garbage) = (Vec::new(), Vec::new());

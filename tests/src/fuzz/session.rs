@@ -298,7 +298,9 @@ impl World {
                 Event::Stop(id) => self.stop(id),
                 Event::Stream(..) => unreachable!("none of these things is a stream"),
                 // Nothing is forwarded here.
-                Event::Passed(..) | Event::Broke(..) => unreachable!("nothing was passed on"),
+                Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
+                    unreachable!("nothing was passed on")
+                }
             }
         }
         while let Some(message) = self.session.poll_transmit() {
