@@ -1,7 +1,7 @@
 //! What both sides share: four interfaces, and the values that travel between them.
 use helve::prelude::*;
 
-/// The most that one `read` yields, in bytes. A whole payload is at most 65,536.
+/// The most that one `read`, or one item of a stream, holds, in bytes.
 pub const CHUNK: u32 = 48 * 1024;
 
 /// A directory. Holding its handle keeps no file open.
@@ -16,6 +16,8 @@ pub trait Dir {
     /// Shows every line below here that contains `pattern` to `sink`, in the order of the names, until it has enough.
     /// Returns how many it has shown. The sink is lent: the server can call it until this returns, and not after.
     async fn search(&self, pattern: &str, sink: &SinkHandle) -> Result<u64, FileError>;
+    /// What comes, changes and goes among the files of this directory, from the first look on, which follows the first read.
+    fn watch(&self) -> Streaming<Change>;
 }
 
 /// A regular file.
@@ -23,6 +25,8 @@ pub trait Dir {
 pub trait File {
     /// At most `len` bytes from `offset` on, and at most [`CHUNK`]. Fewer than that: the file ends here.
     async fn read(&self, offset: u64, len: u32) -> Result<Vec<u8>, FileError>;
+    /// All of it from `offset` on, however long it is, as fast as the stream is read.
+    async fn stream(&self, offset: u64) -> Result<Streaming<Vec<u8>>, FileError>;
 }
 
 /// A place in a directory that is being listed. `&mut self`: its calls take turns, so no page comes twice.
@@ -53,6 +57,14 @@ pub enum Node {
     File(u64),
     /// Not served, and why: a symbolic link, a socket, a name that is not text.
     Skipped(String),
+}
+
+/// Names are of the watched directory; lengths in bytes.
+#[derive(Wire, Clone, PartialEq, Debug)]
+pub enum Change {
+    Came { name: String, len: u64 },
+    Changed { name: String, len: u64 },
+    Gone(String),
 }
 
 #[derive(Wire)]

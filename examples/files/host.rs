@@ -13,6 +13,8 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 
 use crate::api::*;
+use crate::flow;
+use helve::prelude::*;
 
 /// A page ends at either: one frame carries at most 255 handles and 64 KiB.
 const PAGE: usize = 200;
@@ -22,7 +24,7 @@ const SEARCHED: u64 = 16 << 20;
 
 /// A place below the root.
 #[derive(Clone)]
-struct Place {
+pub struct Place {
     root: Arc<Path>,
     path: PathBuf,
 }
@@ -43,7 +45,7 @@ impl Place {
         if shown.is_empty() { ".".into() } else { shown }
     }
 
-    fn failed(&self, error: std::io::Error) -> FileError {
+    pub fn failed(&self, error: std::io::Error) -> FileError {
         FileError::Io(self.shown(), error.to_string())
     }
 
@@ -71,12 +73,12 @@ impl Place {
         }
     }
 
-    fn directory(&self) -> Result<PathBuf, FileError> {
+    pub fn directory(&self) -> Result<PathBuf, FileError> {
         self.resolve("directory", fs::Metadata::is_dir)
     }
 
     /// Asked before it is opened: opening a pipe would wait for its other end.
-    fn regular(&self) -> Result<PathBuf, FileError> {
+    pub fn regular(&self) -> Result<PathBuf, FileError> {
         self.resolve("regular file", fs::Metadata::is_file)
     }
 
@@ -133,7 +135,7 @@ impl Place {
 }
 
 /// File I/O blocks, so it has threads of its own.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match spawn_blocking(work).await {
         Ok(done) => done,
         // Passed on: the caller gets `RpcError::Internal`.
@@ -176,6 +178,10 @@ impl Dir for Place {
         }
         Ok(shown)
     }
+
+    fn watch(&self) -> Streaming<Change> {
+        flow::watch(self.clone())
+    }
 }
 
 impl File for Place {
@@ -190,6 +196,10 @@ impl File for Place {
             read.map(|_| chunk).map_err(|e| place.failed(e))
         })
         .await
+    }
+
+    async fn stream(&self, offset: u64) -> Result<Streaming<Vec<u8>>, FileError> {
+        flow::pour(self.clone(), offset).await
     }
 }
 

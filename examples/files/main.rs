@@ -1,9 +1,10 @@
 //! A directory of one machine, held by another as a tree of handles.
 //!
-//! `api.rs` has the interfaces, `host.rs` the server's objects; what a client does with handles is here.
+//! `api.rs` has the interfaces, `host.rs` the server's objects, `flow.rs` its streams; what a client does with handles is here.
 #![allow(unreachable_pub)] // `pub` as it would be in a library of your own
 
 mod api;
+mod flow;
 mod host;
 #[cfg(test)]
 mod tests;
@@ -18,11 +19,14 @@ use std::time::Instant;
 use api::*;
 use helve::prelude::*;
 use helve::{Connection, Stats};
+use tokio::io::AsyncWriteExt;
 use tokio::task::JoinSet;
 
 const USAGE: &str = "usage: files [DIR [TEXT]]         serve DIR (default `.`) here, walk it, and search it for TEXT
        files --serve URL [DIR]      serve only
-       files --connect URL [TEXT]   walk and search what is served at URL";
+       files --connect URL [TEXT]   walk and search what is served at URL
+       files --get URL PATH         stream a file of it to standard output
+       files --watch URL [PATH]     tell what happens in a directory of it";
 /// Calls in flight at most.
 const AT_ONCE: usize = 32;
 /// The reading stops after so many bytes, the search after so many matches.
@@ -40,6 +44,9 @@ async fn main() -> ExitCode {
         ["--serve", url, dir] => serve(url, dir).await,
         ["--connect", url] => visit(url, "the").await,
         ["--connect", url, text] => visit(url, text).await,
+        ["--get", url, path] => get(url, path).await,
+        ["--watch", url] => watch(url, "").await,
+        ["--watch", url, path] => watch(url, path).await,
         [] => both(".", "the").await,
         [dir] if !dir.starts_with('-') => both(dir, "the").await,
         [dir, text] if !dir.starts_with('-') => both(dir, text).await,
@@ -82,6 +89,34 @@ async fn both(dir: &str, text: &str) -> Result<(), Box<dyn Error>> {
     visit(&url, text).await
 }
 
+/// A file of any length, as fast as standard output takes it.
+async fn get(url: &str, path: &str) -> Result<(), Box<dyn Error>> {
+    let root: DirHandle = helve::connect(url).await?;
+    let mut chunks = open(&root, path).stream(0).await?;
+    let mut out = tokio::io::stdout();
+    while let Some(chunk) = chunks.try_next().await? {
+        out.write_all(&chunk).await?;
+    }
+    Ok(out.flush().await?)
+}
+
+async fn watch(url: &str, path: &str) -> Result<(), Box<dyn Error>> {
+    let root: DirHandle = helve::connect(url).await?;
+    let mut dir = root;
+    for name in path.split('/').filter(|name| !name.is_empty()) {
+        dir = dir.dir(name).pipelined();
+    }
+    let mut changes = dir.watch();
+    while let Some(change) = changes.try_next().await? {
+        match change {
+            Change::Came { name, len } => println!("+ {} ({len} bytes)", printable(&name)),
+            Change::Changed { name, len } => println!("~ {} ({len} bytes)", printable(&name)),
+            Change::Gone(name) => println!("- {}", printable(&name)),
+        }
+    }
+    Ok(())
+}
+
 /// Everything a client does here, one phase after the other.
 async fn visit(url: &str, text: &str) -> Result<(), Box<dyn Error>> {
     let root: DirHandle = helve::connect(url).await?;
@@ -115,6 +150,17 @@ async fn visit(url: &str, text: &str) -> Result<(), Box<dyn Error>> {
     );
     for what in skipped.iter().take(5) {
         println!("  {}", printable(what));
+    }
+
+    // One call and then one way, however long the file is.
+    if let Some((path, len)) = files.iter().max_by_key(|(_, len)| **len) {
+        let mut chunks = open(&root, path).stream(0).await?;
+        let mut bytes = 0;
+        while let Some(chunk) = chunks.try_next().await? {
+            bytes += chunk.len() as u64;
+        }
+        meter.lap("stream the largest");
+        println!("streamed {}: {bytes} of {len} bytes", printable(path));
     }
 
     println!("searching for `{text}`");

@@ -143,3 +143,55 @@ async fn a_search_shows_each_match_in_order_until_the_sink_has_enough() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_file_is_streamed_from_any_offset_and_a_dropped_stream_stops() {
+    served("stream", async |root| {
+        let file = open(&root, "long");
+        let whole = vec![7; CHUNK as usize * 2 + 5];
+        for offset in [0, 1, CHUNK as usize, whole.len(), whole.len() + 1] {
+            let mut chunks = file.stream(offset as u64).await.unwrap();
+            let mut bytes = Vec::new();
+            while let Some(chunk) = chunks.try_next().await.unwrap() {
+                bytes.extend(chunk);
+            }
+            assert!(bytes[..] == whole[offset.min(whole.len())..], "from {offset}");
+        }
+        let mut chunks = file.stream(0).await.unwrap();
+        assert!(chunks.try_next().await.unwrap().is_some());
+        drop(chunks);
+        let missing = open(&root, "none").stream(0).await.err().unwrap();
+        assert!(missing.to_string().contains("none"), "{missing}");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_watched_directory_tells_what_comes_changes_and_goes() {
+    let home = std::env::temp_dir().join(format!("helve-files-{}-watch", std::process::id()));
+    served("watch", async |root| {
+        let dir = root.dir("a").pipelined().dir("b").pipelined();
+        let place = home.join("served/a/b");
+        let mut changes = dir.watch();
+        // The first look follows the first read: until a change is seen, one more is made.
+        let mut n = 0;
+        let first = loop {
+            fs::write(place.join(format!("new{n}")), "1").unwrap();
+            n += 1;
+            let soon = Duration::from_millis(400);
+            match tokio::time::timeout(soon, changes.try_next()).await {
+                Ok(change) => break change.unwrap().unwrap(),
+                Err(_) => assert!(n < 40, "nothing is noticed"),
+            }
+        };
+        assert!(matches!(&first, Change::Came { name, len: 1 } if name.starts_with("new")));
+        fs::write(place.join("deep.txt"), "longer than it was").unwrap();
+        let name = "deep.txt".to_owned();
+        let changed = Change::Changed { name, len: 18 };
+        while changes.try_next().await.unwrap().unwrap() != changed {}
+        fs::remove_file(place.join("deep.txt")).unwrap();
+        let gone = Change::Gone("deep.txt".into());
+        while changes.try_next().await.unwrap().unwrap() != gone {}
+    })
+    .await;
+}
