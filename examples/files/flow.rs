@@ -27,8 +27,8 @@ pub async fn pour(place: Place, offset: u64) -> Result<Streaming<Vec<u8>>, FileE
     tokio::spawn(async move {
         loop {
             let mut chunk = Vec::with_capacity(CHUNK as usize);
-            let read = (&mut file).take(CHUNK.into()).read_to_end(&mut chunk);
-            let sent = match read.await {
+            let mut next = (&mut file).take(CHUNK.into());
+            let sent = match next.read_to_end(&mut chunk).await {
                 Ok(0) => return,
                 Ok(_) => sender.send(chunk).await,
                 Err(error) => {
@@ -76,7 +76,10 @@ pub fn watch(place: Place) -> Streaming<Change> {
                     return drop(error);
                 }
             };
-            for change in before.iter().flat_map(|before| changes_between(before, &now)) {
+            for change in before
+                .iter()
+                .flat_map(|before| changes_between(before, &now))
+            {
                 if sender.send(change).await.is_err() {
                     return;
                 }

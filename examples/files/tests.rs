@@ -155,7 +155,10 @@ async fn a_file_is_streamed_from_any_offset_and_a_dropped_stream_stops() {
             while let Some(chunk) = chunks.try_next().await.unwrap() {
                 bytes.extend(chunk);
             }
-            assert!(bytes[..] == whole[offset.min(whole.len())..], "from {offset}");
+            assert!(
+                bytes[..] == whole[offset.min(whole.len())..],
+                "from {offset}"
+            );
         }
         let mut chunks = file.stream(0).await.unwrap();
         assert!(chunks.try_next().await.unwrap().is_some());

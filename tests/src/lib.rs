@@ -31,4 +31,6 @@ mod book {
     struct Observing;
     #[doc = include_str!("../../docs/security.md")]
     struct Security;
+    #[doc = include_str!("../../docs/streams.md")]
+    struct Streams;
 }
