@@ -237,10 +237,10 @@ async fn a_stream_goes_from_one_connection_to_another() {
 }
 
 #[tokio::test]
-async fn large_items_travel_alone_and_too_large_ones_fail_clearly() {
-    // R18.8
+async fn items_of_any_size_arrive_and_those_above_the_frame_limit_fail_clearly() {
+    // R18.1, R18.8
     everywhere(|root, _| async move {
-        for len in [0, 1, 5_000, 20_000, 65_000] {
+        for len in [0, 1, 5_000, 20_000, 65_000, 70_000, 300_000] {
             let pieces = root.bytes(len, 30).await.expect("opened");
             let pieces = collect(pieces).await.expect("pieces");
             let right = |(n, piece): (usize, &Vec<u8>)| *piece == vec![n as u8; len];
@@ -249,11 +249,11 @@ async fn large_items_travel_alone_and_too_large_ones_fail_clearly() {
     })
     .await;
     let (harness, root, _) = one().await;
-    let pieces = root.bytes(70_000, 3).await.expect("opened");
+    let pieces = root.bytes(17 << 20, 3).await.expect("opened");
     let (pieces, error) = limited(collect(pieces)).await.expect_err("too large");
     assert!(pieces.is_empty());
     assert!(
-        matches!(&error, RpcError::Exhausted(text) if text.contains("65,536")),
+        matches!(&error, RpcError::Exhausted(text) if text.contains("16777216")),
         "{error:?}"
     );
     drop(root);

@@ -8,7 +8,7 @@ use helve_handles::{IdHash, Target};
 
 use super::caps::Received;
 use super::incoming::{IncomingId, Place, cancelled};
-use super::{Invocation, Object, Session};
+use super::{ImportKey, Invocation, Object, Session};
 use crate::blob::Blob;
 use crate::fault::Fault;
 use crate::frame::Span;
@@ -27,6 +27,8 @@ enum To<O> {
     Call(IncomingId, Target, usize),
     /// The result of our call of this id, with its references.
     Ret(u64, Vec<Received<O>>),
+    /// Items of the stream of this import; how many references they bring.
+    Data(ImportKey, usize),
     /// Its call has its result, or nobody wants it: taken and dropped (R18.10).
     Nobody,
 }
@@ -269,10 +271,10 @@ impl<O: Object> Session<O> {
         }
         let open = self.assembly.open.get_mut(&head).ok_or(PART)?;
         let Some(data) = data else {
-            if let Some(open) = self.assembly.open.remove(&head) {
-                self.aborted(open.to);
-            }
-            return Ok(());
+            return match self.assembly.open.remove(&head) {
+                Some(open) => self.aborted(open.to),
+                None => Ok(()),
+            };
         };
         open.came = open
             .came
@@ -295,13 +297,13 @@ impl<O: Object> Session<O> {
         if open.came == open.len
             && let Some(open) = self.assembly.open.remove(&head)
         {
-            return self.complete(open);
+            return self.complete(head, open);
         }
         Ok(())
     }
 
     /// The last PART is there.
-    fn complete(&mut self, open: Incomplete<O>) -> Result<(), Violation> {
+    fn complete(&mut self, head: u64, open: Incomplete<O>) -> Result<(), Violation> {
         let mut budget = Budget::new(ELEMENTS_MAX);
         match open.to {
             To::Call(id, target, caps) => {
@@ -325,12 +327,40 @@ impl<O: Object> Session<O> {
                 self.deliver_ret(id, Blob::from(open.bytes), caps);
                 Ok(())
             }
+            To::Data(key, caps) => {
+                scan_array(&open.bytes, caps, &mut budget, &mut Vec::new())?;
+                self.deliver_items(key, head, Blob::from(open.bytes));
+                Ok(())
+            }
             To::Nobody => Ok(()),
         }
     }
 
+    /// The items of a DATA follow in PARTs.
+    pub(super) fn expect_items(
+        &mut self,
+        len: u64,
+        key: ImportKey,
+        caps: usize,
+    ) -> Result<(), Violation> {
+        self.expect_transfer(len, To::Data(key, caps))
+    }
+
+    /// A payload that nobody wants follows in PARTs (R11.10).
+    pub(super) fn expect_nothing(&mut self, len: u64) -> Result<(), Violation> {
+        self.expect_transfer(len, To::Nobody)
+    }
+
+    /// Nobody reads the items of the DATA of this number any more.
+    pub(super) fn forget_items(&mut self, head: u64) {
+        if let Some(open) = self.assembly.open.get_mut(&head) {
+            open.to = To::Nobody;
+            open.bytes = Vec::new();
+        }
+    }
+
     /// The sender gave it up (R18.11).
-    fn aborted(&mut self, to: To<O>) {
+    fn aborted(&mut self, to: To<O>) -> Result<(), Violation> {
         match to {
             To::Call(id, ..) => self.take_held(id),
             To::Ret(id, caps) => {
@@ -338,8 +368,15 @@ impl<O: Object> Session<O> {
                 let fault = Fault::new(Code::Cancelled, "the result was given up on its way");
                 self.fail_arriving(id, fault);
             }
+            To::Data(..) => {
+                return Err(Violation::new(
+                    "R18.13",
+                    "items of a stream that is still read were given up",
+                ));
+            }
             To::Nobody => {}
         }
+        Ok(())
     }
 
     /// Forgets everything at the end of a session; what was given with it becomes garbage.

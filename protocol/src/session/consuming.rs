@@ -28,6 +28,14 @@ pub enum Pulled<O> {
     End(Option<Fault>),
 }
 
+/// The items of a DATA, as far as they are here.
+#[derive(Debug)]
+enum Came {
+    Whole(Blob),
+    /// They follow in PARTs behind the head of this number (R18.6).
+    Head(u64),
+}
+
 /// One stream of the peer's, from its first DATA or END on.
 #[derive(Debug)]
 pub(super) struct Consuming<O> {
@@ -35,7 +43,7 @@ pub(super) struct Consuming<O> {
     credit: i64,
     /// What was read and not granted again.
     read: i64,
-    queue: VecDeque<(i64, Blob, Vec<Received<O>>)>,
+    queue: VecDeque<(i64, Came, Vec<Received<O>>)>,
     end: Option<Option<Fault>>,
     waker: Option<Waker>,
 }
@@ -48,19 +56,20 @@ impl<O: Object> Session<O> {
         &mut self,
         message: &Bytes,
         target: Target,
-        items: Payload,
+        payload: Payload,
         caps: &[Descriptor],
     ) -> Result<(), Violation> {
-        let Payload::Inline(span) = items else {
-            return Err(Violation::new("R18.8", "a payload above the `frame` limit"));
+        let len = match payload {
+            Payload::Inline(span) => span.len(),
+            Payload::Transfer(len) => usize::try_from(len).unwrap_or(usize::MAX),
         };
-        let charge = charge(span.len(), caps.len());
+        let (charge, count, head) = (charge(len, caps.len()), caps.len(), self.received());
         let caps = match caps {
             [] => Vec::new(),
             caps => self.take_caps(caps, None)?,
         };
         match self.reading(target) {
-            Ok(Some(stream)) => {
+            Ok(Some((key, stream))) => {
                 let wrong = if stream.end.is_some() {
                     Some(Violation::new("R19.9", "DATA behind the END of its stream"))
                 } else if stream.credit <= 0 {
@@ -73,15 +82,27 @@ impl<O: Object> Session<O> {
                     return Err(violation);
                 }
                 stream.credit -= charge;
-                let items = Blob::slice(message, span.range());
+                let items = match payload {
+                    Payload::Inline(span) => Came::Whole(Blob::slice(message, span.range())),
+                    Payload::Transfer(_) => Came::Head(head),
+                };
                 stream.queue.push_back((charge, items, caps));
-                let waker = stream.waker.take();
-                self.wakes.extend(waker);
-                Ok(())
+                // Else it waits for its PARTs, and what is behind it with it (R18.6).
+                if let Some((_, Came::Whole(_), _)) = stream.queue.front() {
+                    let waker = stream.waker.take();
+                    self.wakes.extend(waker);
+                }
+                match payload {
+                    Payload::Transfer(len) => self.expect_items(len, key, count),
+                    Payload::Inline(_) => Ok(()),
+                }
             }
             Ok(None) => {
                 self.discard(caps);
-                Ok(())
+                match payload {
+                    Payload::Transfer(len) => self.expect_nothing(len),
+                    Payload::Inline(_) => Ok(()),
+                }
             }
             Err(violation) => {
                 self.discard(caps);
@@ -91,7 +112,7 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn on_end(&mut self, target: Target, fault: Option<Fault>) -> Result<(), Violation> {
-        let Some(stream) = self.reading(target)? else {
+        let Some((_, stream)) = self.reading(target)? else {
             return Ok(());
         };
         if stream.end.is_some() {
@@ -105,7 +126,10 @@ impl<O: Object> Session<O> {
 
     /// The stream that a DATA or END names, a new one with the first of them. `None`: it is read no more, which is no
     /// fault of the peer's (R11.10).
-    fn reading(&mut self, target: Target) -> Result<Option<&mut Consuming<O>>, Violation> {
+    fn reading(
+        &mut self,
+        target: Target,
+    ) -> Result<Option<(ImportKey, &mut Consuming<O>)>, Violation> {
         let key = self
             .imports
             .named(target)
@@ -145,7 +169,7 @@ impl<O: Object> Session<O> {
             }
             self.consumers.insert(key, stream);
         }
-        Ok(self.consumers.get_mut(&key))
+        Ok(self.consumers.get_mut(&key).map(|stream| (key, stream)))
     }
 
     /// Whether the peer named that object to us before, so that a frame of it may cross its RELEASE.
@@ -169,8 +193,12 @@ impl<O: Object> Session<O> {
             super::opens::watch(&mut import.rare().watchers, waker);
             return Poll::Pending;
         };
-        let Some((charge, items, caps)) = stream.queue.pop_front() else {
-            if let Some(end) = &stream.end {
+        let whole = match stream.queue.front() {
+            Some((_, Came::Whole(_), _)) => stream.queue.pop_front(),
+            _ => None,
+        };
+        let Some((charge, Came::Whole(items), caps)) = whole else {
+            if let Some(end) = stream.end.as_ref().filter(|_| stream.queue.is_empty()) {
                 return Poll::Ready(Pulled::End(end.clone()));
             }
             match &mut stream.waker {
@@ -203,16 +231,41 @@ impl<O: Object> Session<O> {
     pub(super) fn forget_consumer(&mut self, key: ImportKey) {
         if let Some(stream) = self.consumers.remove(&key) {
             self.wakes.extend(stream.waker);
-            for (_, _, caps) in stream.queue {
+            for (_, items, caps) in stream.queue {
                 self.discard(caps);
+                if let Came::Head(head) = items {
+                    self.forget_items(head);
+                }
             }
         }
     }
 
     /// The session is over: what came may still be read, and then the error.
     pub(super) fn end_consumers(&mut self, lost: &Fault) {
+        let mut cut = Vec::new();
         for stream in self.consumers.values_mut() {
+            // What is not whole by now never will be, and what is behind it is not read without it.
+            let whole = |(_, items, _): &(_, Came, _)| matches!(items, Came::Whole(_));
+            let whole = stream.queue.iter().take_while(|item| whole(item)).count();
+            cut.extend(stream.queue.drain(whole..).map(|(_, _, caps)| caps));
             stream.end.get_or_insert_with(|| Some(lost.clone()));
+            self.wakes.extend(stream.waker.take());
+        }
+        for caps in cut {
+            self.scrap_caps(caps);
+        }
+    }
+
+    /// The items of a DATA are all here.
+    pub(super) fn deliver_items(&mut self, key: ImportKey, head: u64, items: Blob) {
+        let Some(stream) = self.consumers.get_mut(&key) else {
+            return;
+        };
+        let mut waiting = stream.queue.iter_mut();
+        if let Some((_, came, _)) =
+            waiting.find(|(_, came, _)| matches!(came, Came::Head(h) if *h == head))
+        {
+            *came = Came::Whole(items);
             self.wakes.extend(stream.waker.take());
         }
     }

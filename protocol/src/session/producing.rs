@@ -9,7 +9,9 @@ use helve_handles::{IdHash, Target};
 use super::caps::Cap;
 use super::incoming::to_send;
 use super::tables::{Hosted, Outcome};
+use super::transfer::{Of, announce};
 use super::{Event, Object, Session};
+use crate::blob::Body;
 use crate::fault::Fault;
 use crate::frame;
 use crate::limits::{PAYLOAD_MAX, STREAM_CREDIT};
@@ -158,9 +160,7 @@ impl<O: Object> Session<O> {
             return Poll::Pending;
         }
         if !room {
-            if !std::mem::replace(&mut stream.waits_for_room, true) {
-                self.producers.for_room.push(key.0);
-            }
+            self.wait_for_room(key.0);
             return Poll::Pending;
         }
         Poll::Ready(Ok(()))
@@ -172,30 +172,46 @@ impl<O: Object> Session<O> {
     /// # Errors
     /// As `poll_data`; or why these items cannot be sent: too long, too many references or streams among them, no place
     /// in the peer's table. Say it with [`end_stream`](Self::end_stream).
-    pub fn poll_send(
+    pub fn poll_send<'a>(
         &mut self,
         key: StreamKey,
-        items: &[u8],
+        items: impl Into<Body<'a>>,
         caps: &[Cap<O>],
         waker: &Waker,
     ) -> Poll<Result<(), Fault>> {
+        let items = items.into();
         match self.poll_data(key, waker) {
+            Poll::Ready(Ok(())) if items.len() > PAYLOAD_MAX && !self.has_transfer_slot() => {
+                self.wait_for_room(key.0);
+                Poll::Pending
+            }
             Poll::Ready(Ok(())) => Poll::Ready(self.data(key.0, items, caps)),
             waits => waits,
         }
     }
 
-    /// Numbers a DATA. There is credit and room for it.
-    fn data(&mut self, name: Target, items: &[u8], caps: &[Cap<O>]) -> Result<(), Fault> {
-        // A longer payload goes as a transfer (R18), which begins here.
-        if items.len() > PAYLOAD_MAX {
-            return Err(Fault::new(
-                Code::Exhausted,
-                "an item of the stream is longer than 65,536 bytes: send it in pieces",
-            ));
+    /// The task is woken when there is room again, or a slot for a transfer.
+    fn wait_for_room(&mut self, name: Target) {
+        if let Some(stream) = self.producers.streams.get_mut(&name)
+            && !std::mem::replace(&mut stream.waits_for_room, true)
+        {
+            self.producers.for_room.push(name);
         }
-        if caps.is_empty() {
-            self.number(|buf| frame::write_data(buf, name, items, &[]));
+    }
+
+    /// Numbers a DATA. There is credit and room for it.
+    fn data(&mut self, name: Target, items: Body<'_>, caps: &[Cap<O>]) -> Result<(), Fault> {
+        let announced;
+        let written = match items.as_slice().filter(|items| items.len() <= PAYLOAD_MAX) {
+            Some(items) => items,
+            None => {
+                self.check_frame(items.len())?;
+                announced = announce(items.len());
+                &announced
+            }
+        };
+        let head = if caps.is_empty() {
+            self.number(|buf| frame::write_data(buf, name, written, &[]))
         } else {
             // As in a result: a reference that has no name yet arrives broken, and nothing waits for it.
             let replace =
@@ -207,9 +223,15 @@ impl<O: Object> Session<O> {
                 return Err(fault);
             }
             let encoded = self.encode_caps(&caps);
-            self.number(|buf| frame::write_data(buf, name, items, &encoded.descriptors));
+            let head =
+                self.number(|buf| frame::write_data(buf, name, written, &encoded.descriptors));
             self.post_mentioned(&encoded.broken);
             self.scrap_sent(caps);
+            head
+        };
+        if items.len() > PAYLOAD_MAX {
+            let transfers = &mut self.flow.transfers;
+            transfers.begin(head, Of::Data(name), items.to_rope());
         }
         if let Some(stream) = self.producers.streams.get_mut(&name) {
             stream.credit -= charge(items.len(), caps.len());
@@ -273,6 +295,8 @@ impl<O: Object> Session<O> {
         }
         if let Some(stream) = self.producers.streams.remove(&name) {
             self.wakes.extend(stream.waker);
+            // Nobody reads what is still under way (R18.13).
+            self.abort_transfer(Of::Data(name));
         }
     }
 

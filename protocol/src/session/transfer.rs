@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 use bytes::Bytes;
+use helve_handles::Target;
 
 use super::flow::WAITING_OVERHEAD;
 use super::{Object, Session};
@@ -28,6 +29,8 @@ pub(super) enum Of {
     Tell,
     /// Our result of the peer's call of this id.
     Ret(u64),
+    /// Items of our stream of this name.
+    Data(Target),
 }
 
 /// One transfer, from its head to its last PART.
@@ -212,7 +215,7 @@ impl<O: Object> Session<O> {
                     call.seq = seq;
                 }
             }
-            Of::Ret(_) => {}
+            Of::Ret(_) | Of::Data(_) => {}
         }
         // Its slot is free.
         self.pump();

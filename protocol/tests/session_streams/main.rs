@@ -1,9 +1,11 @@
-//! Streams at the session (R19): `names` (how they begin, R14.4, R15.1), `credit` (what may go), `ends` (R17, R11.10).
+//! Streams at the session (R19): `names` (how they begin, R14.4, R15.1), `credit` (what may go), `ends` (R17, R11.10),
+//! `long` (items in PARTs, R18).
 
 mod credit;
 mod ends;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod long;
 mod names;
 
 use std::task::{Poll, Waker};

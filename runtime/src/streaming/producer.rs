@@ -9,11 +9,11 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
+use bytes::Bytes;
 use futures::FutureExt;
 use helve_handles::objects::Identity;
 use helve_handles::schema::{InterfaceDesc, Schema};
 use helve_handles::wire::Wire;
-use helve_protocol::limits::PAYLOAD_MAX;
 use helve_protocol::session::StreamKey;
 use helve_protocol::{Fault, frame};
 
@@ -110,7 +110,7 @@ struct Run<T> {
 
 /// The items of one DATA.
 struct Packed<T> {
-    items: Vec<u8>,
+    items: Bytes,
     caps: Option<Box<OutCaps>>,
     /// The item that the references stand in: they live until the frame that names them is written (R4).
     _kept: Option<T>,
@@ -200,9 +200,8 @@ impl<T: Wire> Run<T> {
         let mut array = Vec::with_capacity(items.len() + 5);
         frame::put_array(&mut array, count);
         array.extend_from_slice(&items);
-        debug_assert!(caps.is_some() || array.len() <= PAYLOAD_MAX || count == 1);
         self.packed.push_back(Packed {
-            items: array,
+            items: array.into(),
             caps,
             _kept: kept,
         });

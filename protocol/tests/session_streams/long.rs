@@ -1,0 +1,178 @@
+//! Items above 65,536 bytes: in PARTs, in order with what is behind them, given up only when nobody reads (R18).
+
+use helve_protocol::frame::{put_transfer, write_part};
+
+use super::*;
+
+const LONG: usize = 300_000;
+
+#[test]
+fn long_items_arrive_whole_and_in_order_with_what_is_behind_them() {
+    // R18.1, R18.6, R19.8
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    let flag = Flag::new();
+    let long = items(LONG);
+    send(&mut pair, B, key, &long);
+    // It overdrew the credit, once.
+    assert!(ready(&mut pair, B, key).is_pending());
+    pair.session(B).end_stream(key, None);
+    pair.transmit(B);
+    // The head, END and the first PARTs: nothing can be read yet.
+    let all = pair.end(A).inbox.len();
+    pair.deliver(A, all - 1);
+    let early = pair.session(A).poll_items(import, &flag.waker());
+    assert!(early.is_pending());
+    pair.run();
+    assert!(flag.take(), "the reader is woken by the last PART");
+    assert_eq!(read(&mut pair, A, import).0, long);
+    assert!(matches!(
+        pull(&mut pair, A, import),
+        Poll::Ready(Pulled::End(None))
+    ));
+    pair.finish();
+}
+
+#[test]
+fn a_stream_of_long_items_goes_on_as_it_is_read() {
+    // R18.6, R19.3
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    for n in 0..5 {
+        let long = items(LONG + n);
+        while !matches!(ready(&mut pair, B, key), Poll::Ready(Ok(()))) {
+            pair.settle();
+        }
+        send(&mut pair, B, key, &long);
+        pair.run();
+        assert_eq!(read(&mut pair, A, import).0, long);
+        pair.run();
+    }
+    pair.session(B).end_stream(key, None);
+    pair.run();
+    assert!(matches!(
+        pull(&mut pair, A, import),
+        Poll::Ready(Pulled::End(None))
+    ));
+    pair.finish();
+}
+
+#[test]
+fn handles_in_a_long_item_come_with_it() {
+    // R15.1, R18.6
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    let object = pair.object();
+    let mut long = items(LONG);
+    long[0] = 0x92;
+    long.extend([0xd4, 1, 0]);
+    let caps = [Cap::Given(object.clone())];
+    let sent = pair
+        .session(B)
+        .poll_send(key, &long[..], &caps, Waker::noop());
+    assert_eq!(sent, Poll::Ready(Ok(())));
+    drop(caps);
+    pair.run();
+    let (bytes, caps) = read(&mut pair, A, import);
+    assert_eq!((bytes.len(), caps.len()), (LONG + 3, 1));
+    drop(object);
+    pair.finish();
+}
+
+#[test]
+fn a_released_stream_stops_sending_what_is_under_way() {
+    // R18.13, R11.10, R19.5
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    let object = pair.object();
+    let id = object.id();
+    let mut long = items(4 << 20);
+    long[0] = 0x92;
+    long.extend([0xd4, 1, 0]);
+    let caps = [Cap::Given(object)];
+    let sent = pair
+        .session(B)
+        .poll_send(key, &long[..], &caps, Waker::noop());
+    assert_eq!(sent, Poll::Ready(Ok(())));
+    drop(caps);
+    pair.transmit(B);
+    pair.deliver(A, usize::MAX);
+    pair.drop_handle(A, import);
+    let mark = pair.mark(B);
+    pair.run();
+    let parts = pair.frames(B, mark);
+    assert!(matches!(
+        parts.last().expect("an abort").frame,
+        Frame::Part { data: None, .. }
+    ));
+    assert!(parts.len() < 8, "{} more frames", parts.len());
+    pair.settle();
+    assert_eq!(pair.nursery.drops(id), 1, "its handle was released");
+    pair.finish();
+}
+
+#[test]
+fn items_of_a_stream_that_is_read_are_not_given_up() {
+    // R18.13
+    let mut pair = Pair::new();
+    let (_, import) = stream(&mut pair);
+    let name = Target::host(1);
+    let mut announced = Vec::new();
+    put_transfer(&mut announced, 70_000);
+    let next = pair.session(A).received() + 1;
+    let head = message(next, 0, &[&|buf| write_data(buf, name, &announced, &[])]);
+    assert_eq!(pair.inject(A, head), Ok(()));
+    let abort = message(next + 1, 0, &[&|buf| write_part(buf, next, None)]);
+    let rule = pair.inject(A, abort).map_err(|violation| violation.rule);
+    assert_eq!(rule, Err("R18.13"));
+    _ = import;
+    pair.finish_broken();
+}
+
+#[test]
+fn the_end_of_a_session_cuts_a_long_item_off() {
+    // R17.5: what came whole is read, then the error.
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    send(&mut pair, B, key, SMALL);
+    send(&mut pair, B, key, &items(LONG));
+    pair.transmit(B);
+    let all = pair.end(A).inbox.len();
+    pair.deliver(A, all - 1);
+    pair.session(A).end(EndCause {
+        close: 1006,
+        reason: "lost".into(),
+    });
+    assert_eq!(read(&mut pair, A, import).0, SMALL);
+    assert!(matches!(
+        pull(&mut pair, A, import),
+        Poll::Ready(Pulled::End(Some(_)))
+    ));
+    pair.finish_broken();
+}
+
+#[test]
+fn long_items_wait_for_a_slot_like_any_transfer() {
+    // R18.7
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_transfers(1),
+        ..Setup::default()
+    });
+    let (first, one) = stream(&mut pair);
+    let (second, two) = stream(&mut pair);
+    send(&mut pair, B, first, &items(LONG));
+    let flag = Flag::new();
+    let long = items(LONG);
+    let waits = pair
+        .session(B)
+        .poll_send(second, &long[..], &[], &flag.waker());
+    assert!(waits.is_pending());
+    pair.run();
+    assert!(flag.take(), "the slot is free");
+    send(&mut pair, B, second, &long);
+    pair.run();
+    for import in [one, two] {
+        assert_eq!(read(&mut pair, A, import).0.len(), LONG);
+    }
+    pair.finish();
+}
