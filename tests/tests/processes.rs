@@ -205,3 +205,36 @@ async fn a_server_that_is_killed_during_the_handshake_is_reported_at_once() {
     let error = limited(connect.into_future()).await.expect_err("gone");
     assert!(error.to_string().contains("cannot connect"), "{error}");
 }
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_server_that_gets_sigterm_lets_run_what_was_called_and_ends() {
+    // S9.1, S9.2
+    let mut server = Process::start(env!("CARGO_BIN_EXE_lab-server"), &["signal"]);
+    let url = server.line();
+    let lab = connect(&url).await;
+    let connection = lab.connection().expect("remote");
+    let held = tokio::spawn(lab.hang());
+    until("it hangs", || connection.stats().calls == 1).await;
+    assert_eq!(limited(lab.echo(1)).await, Ok(1), "so it has arrived");
+    let kill = Command::new("kill")
+        .args(["-TERM", &server.child.id().to_string()])
+        .status();
+    assert!(kill.expect("`kill` runs").success());
+    until("told", || {
+        matches!(connection.state(), State::Draining { .. })
+    })
+    .await;
+    let late = limited(lab.echo(2)).await.expect_err("too late");
+    assert!(late.is_retryable(), "{late:?}");
+    // The last call is given up: nothing is left, and the process ends.
+    held.abort();
+    // This thread goes on meanwhile: the server waits for its acks.
+    let ended = tokio::task::spawn_blocking(move || {
+        assert_eq!(server.line(), "1 drained, 0 cut");
+        assert!(server.child.wait().expect("ended").success());
+    });
+    limited(ended).await.expect("it ends well");
+    let lost = limited(connection.closed()).await;
+    assert!(matches!(lost, State::Lost { code: 4004, .. }), "{lost:?}");
+}
