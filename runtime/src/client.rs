@@ -336,15 +336,21 @@ impl Connection {
 
     /// What it carried so far, and how many references and calls are open on it.
     pub fn stats(&self) -> Stats {
-        let (sizes, calls_made) = self
-            .0
-            .with(|session| (session.sizes(), session.calls_made()));
+        let (sizes, calls_made, slowed) = self.0.with(|session| {
+            (
+                session.sizes(),
+                session.calls_made(),
+                session.calls_slowed(),
+            )
+        });
         Stats {
             exports: sizes.exports,
             imports: sizes.imports,
             opened: sizes.opened,
             calls: sizes.calls + sizes.waiting,
             calls_made,
+            slowed,
+            stuck: self.0.running.stuck(),
             waiting: sizes.waiting,
             unacked: sizes.unacked,
             incoming: sizes.incoming,

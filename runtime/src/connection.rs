@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use futures::future::AbortHandle;
 use helve_protocol::session::{EndCause, Event, ImportKey, IncomingId, Role, Session, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -18,6 +17,7 @@ use crate::node::{Node, ObjectRef};
 use crate::observe::{Interface, Serving};
 use crate::peer::Peer;
 use crate::relay::{self, Relays};
+use crate::running::Running;
 use crate::stats::{Counters, State};
 use crate::transport::Close;
 
@@ -35,7 +35,7 @@ pub(crate) struct Conn {
     /// References to the peer's objects, and `Connection`s. A client that has none left closes.
     users: AtomicUsize,
     /// Methods of ours that wait, by the call that they answer.
-    running: Mutex<HashMap<IncomingId, Running>>,
+    pub(crate) running: Running,
     /// Spans of the calls that are answered here, where somebody looks.
     pub(crate) spans: Mutex<HashMap<IncomingId, Serving>>,
     /// What this connection is to other sessions.
@@ -43,27 +43,6 @@ pub(crate) struct Conn {
     pub(crate) state: watch::Sender<State>,
     /// The link is gone too: the last Close was heard, or given up.
     pub(crate) unlinked: watch::Sender<bool>,
-}
-
-/// A call of the peer's that is not answered.
-enum Running {
-    /// A method that waits.
-    Task {
-        handle: AbortHandle,
-        /// It runs on when the session is lost.
-        detached: bool,
-    },
-    /// It was passed on into another session (R9).
-    Passed { at: Arc<Conn>, ticket: u64 },
-}
-
-impl Running {
-    fn stop(self) {
-        match self {
-            Running::Task { handle, .. } => handle.abort(),
-            Running::Passed { at, ticket } => at.with(|session| session.cancel_passed(ticket)),
-        }
-    }
 }
 
 /// What stands under the lock.
@@ -97,7 +76,7 @@ impl Conn {
             counters: Counters::default(),
             start: Instant::now(),
             users: AtomicUsize::new(0),
-            running: Mutex::default(),
+            running: Running::default(),
             spans: Mutex::default(),
             relays: Relays::default(),
             state: watch::Sender::new(State::Connected),
@@ -244,43 +223,6 @@ impl Conn {
         self.lock().holds_nothing()
     }
 
-    /// A method of ours that waits, so that CANCEL or the end of the session may stop it.
-    pub(crate) fn add_running(&self, id: IncomingId, handle: AbortHandle, detached: bool) {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Running::Task { handle, detached });
-    }
-
-    /// A call of the peer's that was passed on into another session, to be cancelled there.
-    pub(crate) fn add_passed(&self, id: IncomingId, at: Arc<Conn>, ticket: u64) {
-        self.running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id, Running::Passed { at, ticket });
-    }
-
-    pub(crate) fn remove_running(&self, id: IncomingId) {
-        let removed = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-        drop(removed);
-    }
-
-    /// Stops a method that waits; what it was to answer is answered by its task, once it is dropped.
-    pub(crate) fn stop(&self, id: IncomingId) {
-        let running = self
-            .running
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-        if let Some(running) = running {
-            running.stop();
-        }
-    }
-
     /// Ends the session (R17) and says so to all who wait.
     pub(crate) fn end(self: &Arc<Self>, code: u16, reason: &str) {
         let cause = EndCause {
@@ -295,14 +237,7 @@ impl Conn {
         });
         crate::spent::free(spent);
         self.abandon(&mut events);
-        let running =
-            std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
-        for running in running.into_values() {
-            match running {
-                Running::Task { detached: true, .. } => {}
-                running => running.stop(),
-            }
-        }
+        self.stop_all();
         self.state.send_replace(State::Lost {
             code,
             reason: reason.to_owned(),

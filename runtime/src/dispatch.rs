@@ -30,6 +30,7 @@ use crate::context::Cx;
 use crate::error::{CallFailure, RpcError};
 use crate::node::ObjectRef;
 use crate::observe;
+use crate::running::Method;
 use crate::spent;
 
 /// The largest future whose memory is kept.
@@ -174,6 +175,7 @@ impl Incoming {
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
         let Incoming { conn, invocation } = self;
+        let (method, ours) = (invocation.method, invocation.deadline_is_ours());
         let deadline = invocation.deadline().map(|at| conn.instant_of(at));
         let mut cx = Cx::incoming(
             Some(conn.peer.clone()),
@@ -218,7 +220,9 @@ impl Incoming {
                 let call = Waits {
                     answering,
                     cx,
+                    method,
                     deadline,
+                    ours,
                     detached,
                     long,
                 };
@@ -286,7 +290,11 @@ fn keep_until_flushed(long: Bytes) {
 struct Waits {
     answering: Answering,
     cx: Option<Cx>,
+    /// Hash of its name.
+    method: u32,
     deadline: Option<Instant>,
+    /// The deadline is this side's own.
+    ours: bool,
     detached: bool,
     long: Option<Bytes>,
 }
@@ -298,13 +306,16 @@ where
     let Waits {
         answering,
         mut cx,
+        method: name,
         deadline,
+        ours,
         detached,
         long,
     } = call;
     let (handle, registration) = AbortHandle::new_pair();
     let (conn, id) = (answering.conn.clone(), answering.id);
-    conn.add_running(id, handle, detached);
+    conn.add_running(id, Method::new(handle, name, detached, deadline));
+    let since = ours.then(Instant::now);
     let (of, served) = (conn.clone(), id);
     let method =
         std::future::poll_fn(move |task| poll_caught(&mut cx, &of, served, &mut future, task));
@@ -320,6 +331,9 @@ where
             Ok(Some(result)) => result,
             Ok(None) => {
                 answering.conn.counters.ended_late();
+                if let Some(since) = since {
+                    overdue(&answering.conn, id, name, since);
+                }
                 Err(RpcError::Deadline.into())
             }
             Err(_) => Err(RpcError::Cancelled.into()),
@@ -336,6 +350,17 @@ where
             .map(move |done| {
                 done.unwrap_or_else(|panic| answer_panic(&conn, id, &*panic));
             }),
+    );
+}
+
+/// A method was dropped because this side's own deadline passed: its caller may be right, and the method wrong.
+#[cold]
+fn overdue(conn: &Conn, id: IncomingId, method: u32, since: Instant) {
+    tracing::warn!(
+        peer = %observe::PeerName(&conn.peer),
+        method = %observe::method_of(conn, id, method),
+        after = ?since.elapsed(),
+        "a method took longer than `handler_deadline` and was dropped"
     );
 }
 

@@ -332,7 +332,11 @@ impl<L: Link> Driver<L> {
                 Next::Until(alarm) => {
                     let alarm = alarm.map(|at| self.conn.instant_of(at));
                     match self.poll_timer(alarm, task) {
-                        Poll::Ready(Ok(())) => {}
+                        // What is due by the clock is not due by the moment that was read before.
+                        Poll::Ready(Ok(())) => {
+                            self.fresh = false;
+                            self.read_clock();
+                        }
                         Poll::Ready(Err(end)) => return Poll::Ready(End::Link(end)),
                         Poll::Pending => return Poll::Pending,
                     }

@@ -61,6 +61,7 @@ mod node;
 mod observe;
 pub mod peer;
 mod relay;
+mod running;
 mod server;
 mod shutdown;
 mod spent;

@@ -38,6 +38,11 @@ pub struct SessionLimits {
     /// Bytes that are kept until the peer acknowledges them (S5.1); what is beyond waits. Default 1 MiB at a server,
     /// 4 MiB at a client.
     pub replay: Option<usize>,
+    /// Calls that the peer may cancel in a second on and on (R21.7); above it, its further calls wait before they start.
+    /// None fails, and [`Stats::slowed`](crate::Stats::slowed) counts them. Default 200.
+    pub cancel_rate: u32,
+    /// Calls that the peer may cancel at once before the rate counts. Default 400.
+    pub cancel_burst: u32,
     /// How long a method of this side may take. It is then dropped, its caller gets `Deadline`, and
     /// [`Stats::overdue`](crate::Stats::overdue) counts it. Default: as long as its caller waits.
     pub handler_deadline: Option<Duration>,
@@ -57,6 +62,8 @@ impl From<Limits> for SessionLimits {
             pending: 256,
             backlog: 4 << 20,
             replay: None,
+            cancel_rate: 200,
+            cancel_burst: 400,
             handler_deadline: None,
         }
     }
@@ -87,6 +94,12 @@ impl SessionLimits {
         self
     }
 
+    /// Calls that the peer may cancel: a second, and at once; 0 counts as 1.
+    pub fn with_cancels(mut self, rate: u32, burst: u32) -> SessionLimits {
+        (self.cancel_rate, self.cancel_burst) = (rate.max(1), burst.max(1));
+        self
+    }
+
     /// How long a method of this side may take.
     pub fn with_handler_deadline(mut self, deadline: Duration) -> SessionLimits {
         self.handler_deadline = Some(deadline);
@@ -100,6 +113,7 @@ impl SessionLimits {
         config.pending = self.pending;
         config.backlog = self.backlog;
         config.replay = self.replay.unwrap_or(config.replay);
+        (config.cancel_rate, config.cancel_burst) = (self.cancel_rate, self.cancel_burst);
         config.handler_ms = self
             .handler_deadline
             .map(|deadline| u64::try_from(deadline.as_millis()).unwrap_or(u64::MAX));

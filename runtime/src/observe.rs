@@ -239,7 +239,7 @@ fn outcome(code: Option<Code>) -> &'static str {
 }
 
 /// Who the peer proved to be; else where it connects from; else what it calls itself. Never its token.
-struct PeerName<'a>(&'a Peer);
+pub(crate) struct PeerName<'a>(pub(crate) &'a Peer);
 
 impl fmt::Display for PeerName<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -249,6 +249,19 @@ impl fmt::Display for PeerName<'_> {
             (None, None) => f.write_str(self.0.agent()),
         }
     }
+}
+
+/// The name of the method that answers a call, while its object is known.
+#[cold]
+pub(crate) fn method_of(conn: &Conn, call: IncomingId, id: u32) -> String {
+    let object = conn.with(|session| session.serving(call));
+    let local = object.as_ref().map(|object| &object.0.local);
+    let method = MethodName {
+        interface: local.map_or("?", |local| local.interface_id()),
+        name: local.and_then(|local| local.method_name(id)),
+        id,
+    };
+    method.to_string()
 }
 
 /// `demo.Cart/add`; the wire has only a hash, which stands in for a name that is not known here.

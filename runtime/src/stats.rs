@@ -55,6 +55,12 @@ pub struct Stats {
     /// Methods of this side that were ended because their time was up: the caller's, or the one that
     /// [`SessionLimits::handler_deadline`](crate::SessionLimits::handler_deadline) sets.
     pub overdue: u64,
+    /// Methods of this side that were to end over a second ago, by a deadline or by CANCEL, and have not: they block, and hold
+    /// their slot until they come back to the runtime. Each is logged once as a warning.
+    pub stuck: usize,
+    /// Calls of the peer that were started later because it cancels more than
+    /// [`SessionLimits::cancel_rate`](crate::SessionLimits::cancel_rate) allows (R21.7).
+    pub slowed: u64,
     /// Calls of this side that were sent since the session began, one-way ones not counted.
     pub calls_made: u64,
     /// Of the open calls, those that wait here for a permit.

@@ -103,7 +103,9 @@ impl<O: Object> Session<O> {
         self.exports.objects.clear();
         self.exports.forwards.clear();
         self.garbage.extend(self.exports.root.take());
-        for (o, invocation) in std::mem::take(&mut self.queued) {
+        let queued = std::mem::take(&mut self.queued);
+        let slowed = std::mem::take(&mut self.slowed);
+        for (o, invocation) in queued.into_iter().chain(slowed) {
             self.garbage.push(o);
             self.scrap(invocation);
         }

@@ -475,9 +475,13 @@ impl<O: Object> Session<O> {
         self.flow.ack_now
     }
 
-    /// When [`poll_transmit`](Self::poll_transmit) must be called even if nothing happens.
+    /// When [`set_now`](Self::set_now) and [`poll_transmit`](Self::poll_transmit) must be called even if nothing happens.
     pub fn timeout(&self) -> Option<Time> {
-        self.flow.owed_since.map(|since| since.plus_ms(ACK_MS))
+        let ack = self.flow.owed_since.map(|since| since.plus_ms(ACK_MS));
+        match self.slowed_until() {
+            None => ack,
+            until => ack.into_iter().chain(until).min(),
+        }
     }
 
     /// Whether [`poll_transmit`](Self::poll_transmit) has something, apart from timers.

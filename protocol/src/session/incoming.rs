@@ -9,7 +9,6 @@ use super::caps::{Cap, Received, table_full};
 use super::late::insert;
 use super::permits::{Grant, charge};
 use super::tables::{Hosted, Opened, Outcome};
-use super::transfer::Of;
 use super::{Carried, Event, ImportKey, Invocation, Object, Session};
 use crate::batch::Parsed;
 use crate::blob::Blob;
@@ -277,11 +276,13 @@ impl<O: Object> Session<O> {
         let trace = message
             .get(ext.trace.range())
             .and_then(|trace| std::str::from_utf8(trace).ok());
-        let shortest = ext.deadline.into_iter().chain(ours).min();
+        let ours = ours.filter(|ours| ext.deadline.is_none_or(|theirs| *ours < theirs));
+        let shortest = ours.or(ext.deadline);
         let deadline = shortest.map(|ms| self.now.plus_ms(ms.min(DEADLINE_MS)));
         let trace = trace.unwrap_or_default().into();
         Some(Box::new(Carried {
             deadline,
+            ours: ours.is_some(),
             chain: ext.chain,
             trace,
             others,
@@ -370,6 +371,26 @@ impl<O: Object> Session<O> {
             .map(|export| export.what.clone())
     }
 
+    /// The object that a call of the peer's which is not answered was made on, for logs. `None` where its name is gone.
+    pub fn serving(&self, id: IncomingId) -> Option<O> {
+        let call = match id.as_call() {
+            Some(id) => self.incoming.get(id),
+            None => self.tells.get(id.number()),
+        }?;
+        let k = match call.target.as_open() {
+            Some(c) => match &self.opened.get(c)?.outcome {
+                Outcome::Leading(o) => return Some(o.clone()),
+                Outcome::Bound(k) => Some(*k),
+                Outcome::Pending(_) | Outcome::Failed(_) => None,
+            },
+            None => call.target.as_host(),
+        };
+        match self.hosted(k?)? {
+            Hosted::Object(o) => Some(o),
+            Hosted::Forward(_) | Hosted::Broken(_) => None,
+        }
+    }
+
     pub(super) fn set_place(&mut self, id: IncomingId, place: Place) {
         if let Some(call) = self.in_call(id) {
             call.place = place;
@@ -385,6 +406,9 @@ impl<O: Object> Session<O> {
 
     /// Starts a call, or puts it in line for a running slot: depth 0 waits for one, a deeper call starts at once (R13).
     pub(super) fn begin(&mut self, o: O, invocation: Invocation<O>) {
+        if self.is_slowed() {
+            return self.slow(o, invocation);
+        }
         if self.must_queue(invocation.depth) {
             self.set_place(invocation.id, Place::Queued);
             self.enqueue(o, invocation);
@@ -437,7 +461,9 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn start_queued(&mut self) {
-        while !self.is_clogged() && (self.running < self.config.running || self.oldest_is_queued())
+        while !self.is_clogged()
+            && !self.is_slowed()
+            && (self.running < self.config.running || self.oldest_is_queued())
         {
             let Some((o, invocation)) = self.queued.pop_front() else {
                 return;
@@ -447,7 +473,7 @@ impl<O: Object> Session<O> {
     }
 
     /// Slots are given in order of acceptance: what was held comes before what came later (R13.16).
-    fn enqueue(&mut self, o: O, invocation: Invocation<O>) {
+    pub(super) fn enqueue(&mut self, o: O, invocation: Invocation<O>) {
         let accepted = self.accepted(invocation.id);
         let mut at = self.queued.len();
         if mutant!("slot_late") {
@@ -517,56 +543,6 @@ impl<O: Object> Session<O> {
             let frame = frames.get(start..*end as usize).unwrap_or_default();
             self.post(|buf| buf.extend_from_slice(frame));
             start = *end as usize;
-        }
-    }
-
-    /// CANCEL (R21): what has not started is taken out and answered; a running method is stopped by the driver.
-    pub(super) fn on_cancel(&mut self, id: u64) {
-        let id = IncomingId::call(id);
-        let Some(call) = self.in_call(id) else {
-            // Its result may still be on its way.
-            self.abort_transfer(Of::Ret(id.number()));
-            return;
-        };
-        call.cancelled = true;
-        let place = call.place;
-        match place {
-            Place::Running | Place::Forwarded => self.events.push_back(Event::Stop(id)),
-            Place::Incomplete => self.take_held(id),
-            Place::Relayed(key) => self.cancel_relayed(key),
-            Place::Settling(import) => {
-                self.respond(id, Reply::Fault(cancelled()));
-                if let Some(key) = import {
-                    self.release(key);
-                }
-            }
-            Place::Flushing => {
-                self.forget_flush(id);
-                self.respond(id, Reply::Fault(cancelled()));
-            }
-            Place::Held(c) => {
-                let queue = match self.opened.get_mut(c).map(|opened| &mut opened.outcome) {
-                    Some(Outcome::Pending(queue)) => queue,
-                    _ => return,
-                };
-                if let Some(invocation) = queue
-                    .iter()
-                    .position(|i| i.id == id)
-                    .and_then(|i| queue.remove(i))
-                {
-                    self.refuse(invocation, cancelled());
-                }
-            }
-            Place::Queued => {
-                if let Some((_, invocation)) = self
-                    .queued
-                    .iter()
-                    .position(|(_, i)| i.id == id)
-                    .and_then(|i| self.queued.remove(i))
-                {
-                    self.refuse(invocation, cancelled());
-                }
-            }
         }
     }
 }

@@ -7,14 +7,16 @@
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
 //! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `tells` (the ends of one-way
-//! calls, R12), `forward` (reflection), `across` (forwarding between sessions), `broken` (revoke and BROKEN), `permits`
-//! (R13), `flow` (numbers, acks, the replay buffer), `producing` and `consuming` (streams: R19), `drain` (S9), `end` (R17).
+//! calls, R12), `forward` (reflection), `across` (forwarding between sessions), `cancels` (CANCEL, and how often it
+//! may come), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the replay buffer), `producing` and
+//! `consuming` (streams: R19), `drain` (S9), `end` (R17).
 
 mod across;
 mod answers;
 mod assembly;
 mod broken;
 mod calls;
+mod cancels;
 mod caps;
 mod consuming;
 mod drain;
@@ -105,6 +107,10 @@ pub struct Config {
     pub backlog: usize,
     /// Bytes of the replay buffer (S5): 1 MiB for a server, 4 MiB for a client.
     pub replay: usize,
+    /// Calls that the peer may cancel in a second on and on; above it its calls are slowed (R21.7). Default 200.
+    pub cancel_rate: u32,
+    /// Calls that the peer may cancel at once before its rate counts. Default 400.
+    pub cancel_burst: u32,
     /// How long a method of ours may take, in ms, whatever its caller allows. Default: no bound but the caller's.
     pub handler_ms: Option<u64>,
     /// Random; makes hashes of what the peer picks unpredictable.
@@ -127,6 +133,8 @@ impl Config {
             pending: 256,
             backlog: 4 << 20,
             replay,
+            cancel_rate: 200,
+            cancel_burst: 400,
             handler_ms: None,
             seed,
         }
@@ -158,6 +166,8 @@ pub struct Invocation<O> {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Carried {
     deadline: Option<Time>,
+    /// The deadline is this side's own ([`Config::handler_ms`]).
+    ours: bool,
     chain: Option<u64>,
     trace: Box<str>,
     others: across::Others,
@@ -167,6 +177,11 @@ impl<O> Invocation<O> {
     /// When the caller gives up (`d`, counted from acceptance, at most 1 h: R21).
     pub fn deadline(&self) -> Option<Time> {
         self.rare.as_ref()?.deadline
+    }
+
+    /// Whether that is sooner than the caller asked for, because of [`Config::handler_ms`].
+    pub fn deadline_is_ours(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.ours)
     }
 
     /// Its chain (R23).
@@ -233,6 +248,9 @@ pub struct Session<O> {
     running: u32,
     /// What waits for a running slot, in order of acceptance (R13.16).
     queued: VecDeque<(O, Invocation<O>)>,
+    cancels: cancels::Cancels,
+    /// Deeper calls that came while the peer was slowed, in order.
+    slowed: VecDeque<(O, Invocation<O>)>,
     assembly: assembly::Assembly<O>,
     drain: drain::Drain,
     /// The latest acceptance among the calls of depth 0 that started.
@@ -280,6 +298,8 @@ impl<O: Object> Session<O> {
             credit_owed: 0,
             running: 0,
             queued: VecDeque::new(),
+            cancels: cancels::Cancels::new(config.cancel_rate, config.cancel_burst),
+            slowed: VecDeque::new(),
             assembly: assembly::Assembly::seeded(config.seed.rotate_left(53)),
             drain: drain::Drain::default(),
             youngest: 0,
@@ -303,7 +323,7 @@ impl<O: Object> Session<O> {
 
     /// Tells the session what time it is. Time never goes back.
     pub fn set_now(&mut self, now: Time) {
-        self.now = self.now.max(now);
+        self.pass_time(now);
     }
 
     /// Takes one message of the link. It is scanned whole before any of its frames takes effect.

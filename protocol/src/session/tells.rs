@@ -121,7 +121,8 @@ impl<O: Object> Session<O> {
         };
         let depth = call.ext.depth;
         // R18.5: behind a call on the same target whose arguments are not all there. S9: refused, as we are leaving.
-        if self.assembly.holds(call.target) || self.too_late(depth).is_some() {
+        // R21.7: waits for a while.
+        if self.assembly.holds(call.target) || self.too_late(depth).is_some() || self.is_slowed() {
             return Ok(false);
         }
         let charge = self.charge_peer(false, depth, args.len())?;

@@ -13,7 +13,7 @@ mod scan;
 mod session;
 mod values;
 
-pub use run::{Failure, Until, replay, run};
+pub use run::{Failure, Until, inputs, replay, run};
 
 /// One body, with what its inputs are made from.
 #[derive(Clone, Copy, Debug)]

@@ -82,6 +82,15 @@ pub fn run(target: &Target, seed: u64, until: Until) -> Result<u64, Box<Failure>
     }
 }
 
+/// So many inputs of a target as [`run`] draws them, for tests that feed something else with them.
+pub fn inputs(target: &Target, seed: u64, count: usize) -> Vec<Vec<u8>> {
+    let corpus = (target.corpus)();
+    let mut rng = Rng::new(seed);
+    (0..count)
+        .map(|_| mutate::input(&mut rng, &corpus))
+        .collect()
+}
+
 /// An input of an earlier failure, in hex.
 ///
 /// # Panics

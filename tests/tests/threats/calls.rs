@@ -8,9 +8,11 @@ use helve_handles::id::method_id;
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::Code;
 use helve_protocol::frame::{self, CallExtOut, CallKind};
-use helve_tests::harness::until;
+use helve_tests::harness::{Setup, Tracker, limited, until};
+use helve_tests::lab::{LabHandle, MemLab};
+use tokio::time::Instant;
 
-use crate::peer::Row;
+use crate::peer::{Attacker, Row};
 
 const NONE: CallExtOut<'static> = CallExtOut {
     deadline: None,
@@ -135,6 +137,91 @@ async fn row_44_a_call_that_is_cancelled_frees_its_slot_when_its_method_has_ende
     until("nothing at work", || row.tracker.live() == before).await;
     drop(fair);
     row.end().await;
+}
+
+/// So many calls of `hang`, each cancelled at once, and what became of them.
+async fn reset(attacker: &mut Attacker, count: u64, depth: u8) {
+    let first = attacker.last + 1;
+    attacker.last += count;
+    attacker
+        .say(2 * count, |out| {
+            for id in first..first + count {
+                call(out, id, "hang", &CallExtOut { depth, ..NONE });
+                frame::write_cancel(out, id);
+            }
+        })
+        .await;
+    for id in first..first + count {
+        assert_eq!(attacker.answer(id).await.expect_err("cancelled").0, 4);
+    }
+}
+
+// R21.7
+#[tokio::test]
+async fn row_44_of_a_flood_of_calls_that_are_cancelled_few_start_and_none_fails_otherwise() {
+    let row = Row::new().await;
+    for depth in [0, 1] {
+        let ext = CallExtOut { depth, ..NONE };
+        let mut attacker = row.attacker().await;
+        let (start, before) = (Instant::now(), row.tracker.made());
+        for _ in 0..60 {
+            reset(&mut attacker, 50, depth).await;
+        }
+        // 400 at once, and 200 a second; what is cancelled before its turn never starts.
+        let started = row.tracker.made() - before;
+        let most = 402 + 200 * (start.elapsed().as_secs() + 1);
+        assert!((400..=most).contains(&started), "{started} of 3,000");
+        row.calm().await;
+        let id = attacker.start(0, "echo", &[0x91, 5], &[], &ext).await;
+        assert_eq!(attacker.answer(id).await, Ok(vec![5]));
+    }
+    row.end().await;
+}
+
+/// Makes so many calls, and drops them when all are at work. No time passes.
+async fn drop_calls(lab: &LabHandle, tracker: &Tracker, count: usize) {
+    let before = tracker.made();
+    let mut calls: Vec<_> = (0..count).map(|_| lab.hang()).collect();
+    for call in &mut calls {
+        assert!(futures::poll!(call).is_pending());
+    }
+    for _ in 0..1_000 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(tracker.made() - before, count as u64, "all are at work");
+}
+
+// R21.7
+#[tokio::test(start_paused = true)]
+async fn row_44_an_honest_caller_that_drops_many_calls_waits_and_sees_no_error() {
+    for (rate, burst) in [(200, 400), (1, 3), (1_000, 10)] {
+        let limits = SessionLimits::default().with_cancels(rate, burst);
+        let tracker = Tracker::new();
+        let made = tracker.clone();
+        let setup = Setup::new(&tracker, move |_| LabHandle::new(MemLab::new(&made)));
+        let harness = setup
+            .with(|rooted| rooted.limits(limits))
+            .memory(Duration::ZERO);
+        let lab: LabHandle = harness.connect().await;
+        let start = Instant::now();
+        for part in [burst / 2, burst - burst / 2] {
+            drop_calls(&lab, &tracker, part as usize).await;
+        }
+        // As many as there are: nothing waits.
+        assert_eq!(limited(lab.echo(1)).await, Ok(1));
+        assert_eq!(start.elapsed(), Duration::ZERO);
+        let ends = harness.server_ends();
+        let slowed = || ends.iter().map(|end| end.stats().slowed).sum::<u64>();
+        assert_eq!(slowed(), 0);
+        // Three more: the next call waits until three have come back.
+        drop_calls(&lab, &tracker, 3).await;
+        assert_eq!(limited(lab.echo(2)).await, Ok(2));
+        let (took, expected) = (start.elapsed().as_millis(), 3_000 / u128::from(rate));
+        assert!((expected..=expected + 2).contains(&took), "{took} ms");
+        assert_eq!(slowed(), 1);
+        drop((lab, ends));
+        harness.finish().await;
+    }
 }
 
 // R11.8

@@ -54,7 +54,7 @@ async fn row_21_a_length_beyond_the_frame_reserves_nothing() {
         let claim = [0x91, claim, 0xff, 0xff, 0xff, 0xff, 1];
         row.refuses("E4.4", 1, &call(&claim)).await;
     }
-    // Client and server are on this thread, so all of it is counted.
+    // HELLO is read before anything is known of the peer.
     let mut hello = vec![0x92, 17, 0x81, 0xa5];
     hello.extend(b"agent");
     hello.extend([0xdb, 0x7f, 0xff, 0xff, 0xff]);

@@ -1,10 +1,14 @@
 //! Each limit that can be set, at its edge: so many are taken, and one more is not.
 
+use std::time::Duration;
+
+use helve::prelude::*;
 use helve::{Limits, SessionLimits};
 use helve_handles::id::method_id;
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::frame::{self, CallExtOut, CallKind};
-use helve_tests::harness::until;
+use helve_tests::harness::{Harness, Setup, Tracker, limited, until};
+use helve_tests::lab::{LabHandle, MemLab};
 
 use crate::peer::{Attacker, Row};
 
@@ -227,4 +231,75 @@ async fn pending_is_how_many_opens_have_no_answer_and_how_many_calls_wait_on_one
     }
     drop(attacker);
     row.end().await;
+}
+
+/// A server whose answers take a second, and a client with these limits.
+async fn far(limits: SessionLimits) -> (Harness, LabHandle) {
+    let tracker = Tracker::new();
+    let root = LabHandle::new(MemLab::new(&tracker));
+    let setup = Setup::new(&tracker, move |_| root.clone());
+    let harness = setup.memory(Duration::from_millis(500));
+    let lab = harness.connect_with(|connect| connect.limits(limits)).await;
+    (harness, lab.expect("it is taken"))
+}
+
+/// Room for one frame of any length, and so many bytes of others before it (S5.1).
+const fn replay(bytes: usize) -> usize {
+    65_536 + 40_960 + bytes
+}
+
+// S5.1
+#[tokio::test(start_paused = true)]
+async fn replay_is_how_many_bytes_go_out_before_the_first_is_acknowledged() {
+    let mut frame = Vec::new();
+    let (kind, method) = (CallKind::Tell, method_id("test.Lab", "note"));
+    frame::write_call(
+        &mut frame,
+        kind,
+        0,
+        Target::ROOT,
+        method,
+        &[0x91, 0xa1, b'x'],
+        &[],
+        &NONE,
+    );
+    for (bytes, most) in [(0, 1), (frame.len() * 4 - 1, 4), (frame.len() * 4, 5)] {
+        let limits = SessionLimits::default().with_replay(replay(bytes));
+        let (harness, lab) = far(limits).await;
+        let mut notes: Vec<_> = (0..10).map(|_| lab.note("x")).collect();
+        let mut queued = 0;
+        for note in &mut notes {
+            queued += usize::from(futures::poll!(std::pin::pin!(note.queued())).is_ready());
+        }
+        assert_eq!(queued, most, "{bytes} bytes");
+        for mut note in notes {
+            assert_eq!(limited(note.queued()).await, Ok(()));
+        }
+        assert_eq!(limited(lab.flush()).await, Ok(()));
+        drop(lab);
+        harness.finish().await;
+    }
+}
+
+// R13.10
+#[tokio::test(start_paused = true)]
+async fn backlog_is_how_many_bytes_of_one_way_calls_wait_on_this_side() {
+    // An array of one text of one byte.
+    let args = 3;
+    let limits = SessionLimits::default()
+        .with_replay(replay(0))
+        .with_backlog(4 * args);
+    let (harness, lab) = far(limits).await;
+    // One goes, four wait, and the sixth is one too many.
+    let mut notes: Vec<_> = (0..6).map(|_| lab.note("x")).collect();
+    let mut last = notes.pop().expect("six");
+    let full = limited(last.queued()).await.expect_err("one too many");
+    assert!(matches!(full, RpcError::Exhausted(_)), "{full:?}");
+    for mut note in notes {
+        assert_eq!(limited(note.handled()).await, Ok(()));
+    }
+    assert_eq!(limited(lab.note("x").handled()).await, Ok(()));
+    assert_eq!(limited(lab.notes()).await.map(|notes| notes.len()), Ok(6));
+    drop(lab);
+    harness.finish().await;
 }
