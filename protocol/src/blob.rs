@@ -42,7 +42,7 @@ impl Blob {
     }
 
     /// `message[range]`; shares the message's memory where that wastes little. Empty where the range does not fit.
-    #[inline]
+    #[inline(always)]
     pub fn slice(message: &Bytes, range: std::ops::Range<usize>) -> Blob {
         // A fixed number of bytes is a few loads; what lies behind the payload is copied along and never shown.
         if range.len() <= INLINE

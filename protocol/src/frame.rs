@@ -68,6 +68,18 @@ pub struct CallExt {
     pub others: bool,
 }
 
+impl CallExt {
+    /// Whether it says nothing but the depth.
+    #[inline]
+    pub(crate) fn is_plain(&self) -> bool {
+        self.raw.is_empty()
+            || self.deadline.is_none()
+                && self.chain.is_none()
+                && self.trace.is_empty()
+                && !self.others
+    }
+}
+
 /// CALL `[1, id, target, method, args, caps?, ext?]`, OPEN `[2, ..]`, TELL `[3, target, method, args, caps?, ext?]`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CallFrame {

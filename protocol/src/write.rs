@@ -77,7 +77,7 @@ fn put_kind<const N: usize>(buf: &mut Vec<u8>, kind: u8, least: usize, optional:
 }
 
 /// CALL, OPEN or TELL whole. `args` is one encoded array (or [`put_transfer`]); `id` is left out for TELL.
-#[inline]
+#[inline(always)]
 #[allow(
     clippy::too_many_arguments,
     reason = "one per element of the frame, in its order"

@@ -68,6 +68,7 @@ impl Args {
     }
 
     /// The next argument.
+    #[inline]
     pub fn take<M: Typed>(&self) -> Result<M::T, RpcError> {
         self.take_value()
     }
@@ -86,6 +87,12 @@ impl Args {
             self.at.set(self.at.get() + len);
             return Ok(value);
         }
+        self.take_long()
+    }
+
+    /// The same where there is no short cut.
+    #[inline(never)]
+    fn take_long<T: Wire>(&self) -> Result<T, RpcError> {
         if let (left @ 1.., Some(source)) = (self.left.get(), self.bytes.shared())
             && let Some((value, len)) = T::__share(source, self.at.get())
         {
@@ -132,7 +139,7 @@ pub struct Put<'a> {
     pub(crate) caps: Option<Box<OutCaps>>,
     pub(crate) failed: Option<RpcError>,
     /// What stands before `bytes`, where long bytes among the arguments are sent as they are.
-    pub(crate) rope: Rope,
+    pub(crate) rope: Option<Box<Rope>>,
 }
 
 impl Put<'_> {
@@ -149,8 +156,9 @@ impl Put<'_> {
             self
         } else if let Some(bulk) = value.__bulk() {
             helve_protocol::frame::put_bin_head(self.bytes, bulk.len());
-            self.rope.push(Bytes::copy_from_slice(self.bytes));
-            self.rope.push(bulk.clone());
+            let rope = self.rope.get_or_insert_default();
+            rope.push(Bytes::copy_from_slice(self.bytes));
+            rope.push(bulk.clone());
             self.bytes.clear();
             self
         } else {

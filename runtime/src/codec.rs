@@ -1,7 +1,7 @@
 //! User values to MessagePack and back, as section 2 of the protocol has it: structs are maps by name, bytes are
 //! `bin`. Used wherever a value enters or leaves a frame, never under a lock.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use rmp_serde::config::BytesMode;
 use serde::{Deserialize, Serialize};
@@ -74,26 +74,21 @@ fn short(name: &str) -> String {
 }
 
 /// Runs `f` with an empty buffer of this thread. Within `f` another one may be asked for.
+#[inline]
 pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
     /// What a thread keeps.
     const KEEP: usize = 64 << 10;
     thread_local! {
-        static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     }
-    let mut f = Some(f);
-    let shared = SCRATCH.try_with(|scratch| {
-        let mut buffer = scratch.try_borrow_mut().ok()?;
-        // What a panic left there is nobody's business.
-        buffer.clear();
-        let result = f.take()?(&mut buffer);
-        buffer.clear();
+    // It is away while in use: who asks further down this thread, or while the thread ends, gets a new one, and what a
+    // panic left in it is gone.
+    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
+    let result = f(&mut buffer);
+    buffer.clear();
+    if buffer.capacity() > KEEP {
         buffer.shrink_to(KEEP);
-        Some(result)
-    });
-    match (shared, f) {
-        (Ok(Some(result)), _) => result,
-        // In use further up this thread, or the thread ends: a buffer of its own.
-        (_, Some(f)) => f(&mut Vec::new()),
-        (_, None) => unreachable!("f ran, so it had a result"),
     }
+    _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
+    result
 }

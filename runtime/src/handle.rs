@@ -15,7 +15,6 @@ use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::Typed;
 use helve_protocol::blob::Body;
 use helve_protocol::limits::PAYLOAD_MAX;
-use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, ImportKey, Received, Settled};
 use serde::de::Error as _;
 use serde::{Deserializer, Serializer};
@@ -478,16 +477,17 @@ impl<D: ?Sized + Dispatch> Near<D> {
 }
 
 impl Far {
-    /// Encodes the arguments and hands all of it to `f`.
+    /// Encodes the arguments and hands all of it to `f`, or what went wrong to `failed`.
     #[inline]
     fn encode<R>(
         self,
         n: u32,
         args: impl FnOnce(&mut Put<'_>),
         f: impl FnOnce(Far, &mut Vec<u8>, Option<Box<OutCaps>>) -> R,
-    ) -> Result<R, RpcError> {
+        failed: impl FnOnce(RpcError) -> R,
+    ) -> R {
         if self.lease.as_ref().is_some_and(Lease::ended) {
-            return Err(RpcError::Expired);
+            return failed(RpcError::Expired);
         }
         with_scratch(|bytes| {
             helve_protocol::frame::put_array(bytes, n as usize);
@@ -496,22 +496,22 @@ impl Far {
                 bytes,
                 caps: None,
                 failed: None,
-                rope: Rope::new(),
+                rope: None,
             };
             args(&mut put);
             let Put {
                 mut caps,
-                failed,
-                mut rope,
+                failed: error,
+                rope,
                 ..
             } = put;
-            if !rope.is_empty() {
+            if let Some(mut rope) = rope {
                 rope.push(Bytes::copy_from_slice(bytes));
-                caps.get_or_insert_default().rope = Some(rope);
+                caps.get_or_insert_default().rope = Some(*rope);
             }
-            match failed {
-                Some(error) => Err(error),
-                None => Ok(f(self, bytes, caps)),
+            match error {
+                Some(error) => failed(error),
+                None => f(self, bytes, caps),
             }
         })
     }
@@ -523,25 +523,25 @@ impl Far {
         n: u32,
         args: impl FnOnce(&mut Put<'_>),
     ) -> Call<M::T, E> {
-        let made = self.encode(n, args, |far, bytes, caps| {
+        let make = |far: Far, bytes: &mut Vec<u8>, caps| {
             Call::remote(far.remote, far.lease, method, Unsent::new(bytes, caps))
-        });
-        made.unwrap_or_else(|error| Call::failed(error.into()))
+        };
+        self.encode(n, args, make, |error| Call::failed(error.into()))
     }
 
     /// A one-way call with `n` arguments. It is on its way when this returns.
     #[inline]
     pub fn send_oneway(self, method: u32, n: u32, args: impl FnOnce(&mut Put<'_>)) -> Receipt {
         // The references in it are let go with `caps`, after the frame that names them is numbered (R4).
-        let told = self.encode(n, args, |far, bytes, caps| {
+        let tell = |far: Far, bytes: &mut Vec<u8>, caps: Option<Box<OutCaps>>| {
             let in_pieces = caps.as_ref().is_some_and(|caps| caps.rope.is_some());
             if in_pieces || bytes.len() > PAYLOAD_MAX {
                 return Unsent::new(bytes, caps).tell(far.remote, method);
             }
             let args = Body::from(&bytes[..]);
             Receipt::remote(far.remote, method, args, caps.as_deref())
-        });
-        told.unwrap_or_else(Receipt::failed)
+        };
+        self.encode(n, args, tell, Receipt::failed)
     }
 }
 

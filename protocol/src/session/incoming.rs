@@ -202,7 +202,11 @@ impl<O: Object> Session<O> {
             args,
             caps,
             depth: call.ext.depth,
-            rare: self.carried(message, &call.ext),
+            rare: if call.ext.is_plain() && self.config.handler_ms.is_none() {
+                None
+            } else {
+                self.carried(message, &call.ext)
+            },
         };
         if let Payload::Transfer(len) = call.args {
             self.expect_args(len, &invocation)?;
@@ -262,6 +266,7 @@ impl<O: Object> Session<O> {
         Ok(charge)
     }
 
+    #[inline(never)]
     pub(super) fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
         let ours = self.config.handler_ms;
         let has = ext.deadline.or(ours).is_some() || ext.chain.is_some() || ext.others;
@@ -361,6 +366,7 @@ impl<O: Object> Session<O> {
         Ok(())
     }
 
+    #[inline]
     pub(super) fn hosted(&self, k: u64) -> Option<Hosted<O>> {
         if k == 0 {
             return self.exports.root.clone().map(Hosted::Object);
@@ -405,6 +411,7 @@ impl<O: Object> Session<O> {
     }
 
     /// Starts a call, or puts it in line for a running slot: depth 0 waits for one, a deeper call starts at once (R13).
+    #[inline]
     pub(super) fn begin(&mut self, o: O, invocation: Invocation<O>) {
         if self.is_slowed() {
             return self.slow(o, invocation);

@@ -349,7 +349,14 @@ impl<O: Object> Session<O> {
         self.note_border(parsed);
         for frame in parsed.frames.iter().skip(skip) {
             self.flow.take_one();
-            self.frame(message, parsed, frame)?;
+            // The two that most are, without a call in between.
+            match frame {
+                Frame::Call(call) => self.on_call(message, parsed, call)?,
+                Frame::Ret {
+                    id, value, caps, ..
+                } => self.on_ret(*id, message, value, parsed.caps_of(*caps))?,
+                _ => self.other_frame(message, parsed, frame)?,
+            }
             self.flow.check_waiting(&self.config.ours)?;
         }
         self.flow.took(
@@ -362,18 +369,19 @@ impl<O: Object> Session<O> {
         Ok(())
     }
 
-    fn frame(&mut self, message: &Bytes, parsed: &Parsed, frame: &Frame) -> Result<(), Violation> {
+    #[inline(never)]
+    fn other_frame(
+        &mut self,
+        message: &Bytes,
+        parsed: &Parsed,
+        frame: &Frame,
+    ) -> Result<(), Violation> {
         let text = |span: crate::frame::Span| {
             std::str::from_utf8(message.get(span.range()).unwrap_or_default()).unwrap_or_default()
         };
         match frame {
-            Frame::Call(call) => self.on_call(message, parsed, call),
-            Frame::Ret {
-                id, value, caps, ..
-            } => {
-                let caps = parsed.caps.get(caps.range()).unwrap_or_default();
-                self.on_ret(*id, message, value, caps)
-            }
+            // Taken by `accept`.
+            Frame::Call(_) | Frame::Ret { .. } => Ok(()),
             Frame::Err {
                 id,
                 code,
