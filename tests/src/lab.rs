@@ -102,6 +102,12 @@ pub trait Lab {
     async fn census(&self) -> (u64, u64);
     /// What `left` of another object says when it is called from here.
     async fn left_there(&self, lab: LabHandle) -> Option<u64>;
+    /// The numbers below `n`; a tracked value lives as long as the stream.
+    async fn count(&self, n: u64) -> Streaming<u64>;
+    /// The sum of what comes.
+    async fn sum(&self, values: Streaming<u64>) -> u64;
+    /// Keeps a stream and reads nothing of it.
+    async fn keep_stream(&self, values: Streaming<u64>);
 }
 
 /// The object.
@@ -111,6 +117,7 @@ pub struct MemLab {
     sum: u64,
     kept: Mutex<Vec<LabHandle>>,
     notes: Mutex<Vec<String>>,
+    streams: Mutex<Vec<Streaming<u64>>>,
 }
 
 impl MemLab {
@@ -122,6 +129,7 @@ impl MemLab {
             sum: 0,
             kept: Mutex::default(),
             notes: Mutex::default(),
+            streams: Mutex::default(),
         }
     }
 
@@ -186,7 +194,8 @@ impl Lab for MemLab {
     }
     async fn forget(&self) {
         let kept = std::mem::take(&mut *locked(&self.kept));
-        drop(kept);
+        let streams = std::mem::take(&mut *locked(&self.streams));
+        drop((kept, streams));
     }
     async fn borrow(&self, lab: &LabHandle, n: u64) -> Result<u64, LabError> {
         lab.echo(n).await.map_err(told)
@@ -248,5 +257,23 @@ impl Lab for MemLab {
     }
     async fn left_there(&self, lab: LabHandle) -> Option<u64> {
         lab.left().await.ok().flatten()
+    }
+    async fn count(&self, n: u64) -> Streaming<u64> {
+        let tracked = self.tracker.track();
+        let mut rest = 0..n;
+        Streaming::new(futures::stream::poll_fn(move |_| {
+            let _alive = &tracked;
+            std::task::Poll::Ready(rest.next())
+        }))
+    }
+    async fn sum(&self, mut values: Streaming<u64>) -> u64 {
+        let mut sum = 0_u64;
+        while let Ok(Some(n)) = values.try_next().await {
+            sum = sum.wrapping_add(n);
+        }
+        sum
+    }
+    async fn keep_stream(&self, values: Streaming<u64>) {
+        locked(&self.streams).push(values);
     }
 }

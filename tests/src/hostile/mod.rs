@@ -7,12 +7,13 @@
 mod say;
 mod wrong;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::Limits;
 use helve_protocol::batch::{Parsed, ReadLimits, parse};
 use helve_protocol::frame::{self, CallKind, Frame, Payload};
+use helve_protocol::limits::STREAM_CREDIT;
 
 use crate::seeded::Rng;
 
@@ -33,6 +34,15 @@ struct Asked {
     kind: CallKind,
     depth: usize,
     charge: u64,
+    /// What it returns is a stream.
+    streams: bool,
+}
+
+/// One of our own objects as a stream: what we may still send of it, and whether we ended it.
+#[derive(Clone, Copy, Debug)]
+struct Stream {
+    credit: i64,
+    ended: bool,
 }
 
 /// A call of the server's that is not answered.
@@ -71,6 +81,11 @@ pub struct Hostile {
     /// Our own objects: how many there are, ever.
     mine: u64,
     owed: Vec<Owed>,
+    /// Those of our objects that the server was shown, and of these the ones that send.
+    shown: BTreeSet<u64>,
+    sending: BTreeMap<u64, Stream>,
+    /// The server's streams that we hold.
+    reading: Vec<u64>,
     /// Frames that named nothing.
     strikes: u32,
     /// How many OPENs and caps we let the server hold.
@@ -94,6 +109,9 @@ impl Hostile {
             opens: Vec::new(),
             mine: 0,
             owed: Vec::new(),
+            shown: BTreeSet::new(),
+            sending: BTreeMap::new(),
+            reading: Vec::new(),
             strikes: 0,
             table: 0,
         }
@@ -180,7 +198,7 @@ impl Hostile {
             Frame::Ret {
                 id, value, caps, ..
             } => {
-                let kind = self.answered(id);
+                let Asked { kind, streams, .. } = self.answered(id);
                 let Payload::Inline(value) = value else {
                     return;
                 };
@@ -189,6 +207,9 @@ impl Hostile {
                     assert!(raw.len() <= 9 && caps.is_empty(), "R5.2: {raw:02x?}");
                 }
                 self.named(parsed.caps_of(caps));
+                if let ([stream], true) = (parsed.caps_of(caps), streams) {
+                    self.reading.push(stream.id());
+                }
             }
             Frame::Err { id, .. } => _ = self.answered(id),
             Frame::Call(call) => {
@@ -207,20 +228,27 @@ impl Hostile {
                 self.tells[depth] -= n;
                 self.charged[depth].bytes -= n;
             }
+            Frame::Credit { target, n, .. } => {
+                // R19.2: for what was read, so never more than was sent.
+                let stream = target.as_host().and_then(|k| self.sending.get_mut(&k));
+                let stream = stream.expect("R19.1: credit for what sends nothing");
+                stream.credit += i64::try_from(n).expect("I1.1");
+                assert!(stream.credit <= STREAM_CREDIT, "R19.2: more than at birth");
+            }
             Frame::Data { caps, .. } => self.named(parsed.caps_of(caps)),
             _ => {}
         }
     }
 
     /// R11.5: each call has one answer.
-    fn answered(&mut self, id: u64) -> CallKind {
+    fn answered(&mut self, id: u64) -> Asked {
         let asked = self.calls.remove(&id);
         let asked =
             asked.unwrap_or_else(|| panic!("R11.5: an answer to {id}, which has none to come"));
         let charged = &mut self.charged[asked.depth];
         charged.calls -= 1;
         charged.bytes -= asked.charge;
-        asked.kind
+        asked
     }
 
     fn named(&mut self, caps: &[Descriptor]) {

@@ -4,12 +4,13 @@ use helve_handles::id::method_id;
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::Code;
 use helve_protocol::frame::{self, CallExtOut, CallKind};
+use helve_protocol::limits::STREAM_CREDIT;
 
-use super::{Asked, Hostile};
+use super::{Asked, Hostile, Stream};
 
 /// A method of `test.Lab` or one that every peer has, and its arguments: `n` a number, `t` a text, `c` a handle,
 /// `o` a handle of the client's own, `l` a list of handles.
-const METHODS: [(&str, &str, &str); 27] = [
+const METHODS: [(&str, &str, &str); 30] = [
     ("test.Lab", "echo", "n"),
     ("test.Lab", "echo_late", "n"),
     ("test.Lab", "add", "n"),
@@ -34,6 +35,9 @@ const METHODS: [(&str, &str, &str); 27] = [
     ("test.Lab", "ring", "l"),
     ("test.Lab", "left", ""),
     ("test.Lab", "left_there", "c"),
+    ("test.Lab", "count", "n"),
+    ("test.Lab", "sum", "o"),
+    ("test.Lab", "keep_stream", "o"),
     ("test.Lab", "no_such_method", "n"),
     ("helve.Peer", "ping", ""),
     ("helve.Peer", "describe", ""),
@@ -43,13 +47,17 @@ const METHODS: [(&str, &str, &str); 27] = [
 const DEADLINES: [u64; 8] = [0, 1, 5, 1_000, 3_600_000, 3_600_001, 1 << 53, u64::MAX];
 /// Over 64 are a violation (R11.3); one frame may name several.
 const STRIKES: u32 = 40;
+/// Streams that we send, far below any `streams` that a test sets.
+const STREAMS: usize = 16;
 /// What the server may hold for us, far below any `table` that a test sets.
 const HELD: u64 = 40;
 
 impl Hostile {
     /// Says something; how many frames that were.
     pub(super) fn say(&mut self, out: &mut Vec<u8>) -> u64 {
-        let one = match self.rng.below(24) {
+        let one = match self.rng.below(28) {
+            24..=26 => self.stream(out),
+            27 => self.credit(out),
             0..=9 => self.call(out, CallKind::Call),
             10..=12 => self.call(out, CallKind::Open),
             13..=14 => self.call(out, CallKind::Tell),
@@ -201,6 +209,7 @@ impl Hostile {
         };
         let method = method_id(interface, name);
         frame::write_call(out, kind, id, target, method, &args, &caps, &ext);
+        self.show(&caps);
         let charged = &mut self.charged[depth];
         charged.bytes += charge;
         if kind == CallKind::Tell {
@@ -208,6 +217,8 @@ impl Hostile {
             return true;
         }
         charged.calls += 1;
+        // An OPEN of one would have its items under a name that we do not follow.
+        let streams = name == "count" && kind == CallKind::Call;
         if kind == CallKind::Open {
             self.opens.push(id);
         }
@@ -217,8 +228,77 @@ impl Hostile {
                 kind,
                 depth,
                 charge,
+                streams,
             },
         );
+        true
+    }
+
+    /// Notes which of our objects a frame that went showed to the server.
+    fn show(&mut self, caps: &[Descriptor]) {
+        let mine = caps.iter().filter(|cap| cap.tag() == Tag::Mine);
+        self.shown
+            .extend(mine.map(|cap| cap.id()).filter(|k| *k > 0));
+    }
+
+    /// DATA or END of one of our objects, of the right kind or not: what the server does not read as a stream it keeps
+    /// within its credit, and drops with the object.
+    fn stream(&mut self, out: &mut Vec<u8>) -> bool {
+        let shown: Vec<u64> = self.shown.iter().copied().collect();
+        if shown.is_empty() {
+            return false;
+        }
+        let k = *self.rng.pick(&shown);
+        if !self.sending.contains_key(&k) && self.sending.len() >= STREAMS {
+            return false;
+        }
+        let birth = Stream {
+            credit: STREAM_CREDIT,
+            ended: false,
+        };
+        let mut stream = *self.sending.get(&k).unwrap_or(&birth);
+        let name = Target::host(k);
+        if stream.ended {
+            return false;
+        }
+        if self.rng.one_in(8) {
+            let code = self.rng.one_in(2).then_some(Code::Unavailable);
+            frame::write_end(out, name, code, "", &[]);
+            stream.ended = true;
+        } else if stream.credit > 0 {
+            let count = match self.rng.below(8) {
+                0 => 20_000,
+                most => most,
+            };
+            let mut items = Vec::new();
+            frame::put_array(&mut items, count);
+            // Numbers, or what is none.
+            let item = if self.rng.one_in(6) { 0xc3 } else { 0x07 };
+            items.resize(items.len() + count, item);
+            frame::write_data(out, name, &items, &[]);
+            stream.credit -= items.len() as i64 + 64;
+        } else {
+            return false;
+        }
+        self.sending.insert(k, stream);
+        true
+    }
+
+    /// Credit for a stream of the server's, though nothing was read of it.
+    fn credit(&mut self, out: &mut Vec<u8>) -> bool {
+        if self.reading.is_empty() {
+            return false;
+        }
+        let k = *self.rng.pick(&self.reading);
+        // R19.10: of one that we gave back it names nothing.
+        if !self.objects.contains_key(&k) {
+            if self.strikes >= STRIKES {
+                return false;
+            }
+            self.strikes += 1;
+        }
+        let n = 1 + self.rng.number() % 4_096;
+        frame::write_credit(out, Target::host(k), n, 0);
         true
     }
 
@@ -254,10 +334,12 @@ impl Hostile {
         } else if owed.kind == CallKind::Open {
             let cap = self.cap(false, false);
             frame::write_ret_open(out, owed.id, cap);
+            self.show(&[cap]);
         } else {
             let shape = *self.rng.pick(&["n", "t", "c", ""]);
             let (value, caps) = self.args(shape, false);
             frame::write_ret(out, owed.id, &value, &caps, &[]);
+            self.show(&caps);
         }
         true
     }
@@ -302,6 +384,7 @@ impl Hostile {
                 kind,
                 depth: 0,
                 charge,
+                streams: false,
             },
         );
         let mut args = vec![0x91, 0xc6];

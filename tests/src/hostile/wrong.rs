@@ -1,5 +1,6 @@
 //! What no correct peer says: each wrong in one respect, beside the rule that the server must name.
 
+use helve_handles::id::method_id;
 use helve_handles::{Descriptor, Tag, Target};
 use helve_protocol::Code;
 use helve_protocol::frame::{self, CallExtOut, CallKind};
@@ -7,7 +8,7 @@ use helve_protocol::frame::{self, CallExtOut, CallKind};
 use super::{Hostile, Said};
 
 /// Every way to be wrong, and the rule that it breaks. `E` alone: any rule of the encoding.
-pub const WRONGS: [(&str, &str); 38] = [
+pub const WRONGS: [(&str, &str); 40] = [
     ("an id again", "I1.2"),
     ("an id that leaps", "I1.2"),
     ("an id of 2^53", "I1.1"),
@@ -44,6 +45,8 @@ pub const WRONGS: [(&str, &str); 38] = [
     ("8,193 frames", "E1.5"),
     ("a payload of 65,537 bytes", "E2.5"),
     ("something that is no frame", "E1.2"),
+    ("a stream without credit", "R19.3"),
+    ("a stream that ends twice", "R19.9"),
     ("mode 3", "R20.5"),
     ("cut short", "E"),
 ];
@@ -169,6 +172,26 @@ impl Hostile {
                 with_args(out, &args, &[]);
             }
             "something that is no frame" => out.push(0x07),
+            "a stream without credit" | "a stream that ends twice" => {
+                // One that the server was never shown, in the message that shows it.
+                let k = self.mine + 1;
+                let (kind, args) = (CallKind::Call, [0x91, 0xd4, 1, 0]);
+                let (cap, keep) = (
+                    Descriptor::new(Tag::Mine, k),
+                    method_id("test.Lab", "keep_stream"),
+                );
+                let ext = CallExtOut { depth: 15, ..none };
+                frame::write_call(out, kind, next_id, Target::ROOT, keep, &args, &[cap], &ext);
+                for _ in 0..3 {
+                    if name == "a stream that ends twice" {
+                        frame::write_end(out, Target::host(k), None, "", &[]);
+                    } else {
+                        let mut items = vec![0xdc, 0xea, 0x60];
+                        items.resize(60_003, 0);
+                        frame::write_data(out, Target::host(k), &items, &[]);
+                    }
+                }
+            }
             "mode 3" => frame::write_sync(out, Target::ROOT, 3, 1, None),
             _ => {
                 call(out, next_id);

@@ -7,4 +7,5 @@ mod decoding;
 mod handles;
 mod limits;
 mod peer;
+mod streams;
 mod transport;

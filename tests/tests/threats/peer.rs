@@ -56,13 +56,7 @@ impl Row {
 
     /// One who has a session.
     pub(crate) async fn attacker(&self) -> Attacker {
-        Attacker {
-            raw: Raw::welcomed(self.harness.url()).await,
-            next: 1,
-            heard: 0,
-            last: 0,
-            frames: VecDeque::new(),
-        }
+        Attacker::at(self.harness.url()).await
     }
 
     /// Says this after a handshake, as frames of one message, and is told that it breaks `rule`.
@@ -111,6 +105,17 @@ pub(crate) struct Attacker {
 }
 
 impl Attacker {
+    /// One who has a session at this server.
+    pub(crate) async fn at(url: &str) -> Attacker {
+        Attacker {
+            raw: Raw::welcomed(url).await,
+            next: 1,
+            heard: 0,
+            last: 0,
+            frames: VecDeque::new(),
+        }
+    }
+
     /// A message of so many frames.
     pub(crate) async fn say(&mut self, count: u64, write: impl FnOnce(&mut Vec<u8>)) {
         let mut message = Vec::new();
