@@ -3,6 +3,7 @@
 mod harness;
 
 use harness::*;
+use helve_protocol::batch::ack_only;
 use helve_protocol::frame::CallKind;
 use helve_protocol::session::{EndCause, Outgoing, ReceiptKey, Reply};
 use helve_protocol::{Code, Limits};
@@ -199,6 +200,44 @@ fn calls_above_the_running_slots_start_in_order_when_others_end_together() {
     pair.ret(B, call);
     assert_eq!(pair.methods(B), [6, 7, 8, 9]);
     pair.finish();
+}
+
+#[test]
+fn bytes_that_cannot_be_given_back_for_want_of_room_go_back_once_there_is_some() {
+    // R13.8, S5.2: much and little; neither keeps the connection busy meanwhile.
+    for (len, much) in [(60_000, true), (10, false)] {
+        let mut pair = Pair::with(&Setup {
+            limits: Limits::default().with_frame(65_536).with_bytes(262_144),
+            replay: Some(1),
+            ..Setup::default()
+        });
+        let root = pair.root(A);
+        let hosted = pair.root(B);
+        pair.settle();
+        // One frame that is not acknowledged fills so small a buffer.
+        let call = pair.call(B, hosted, &[]);
+        assert_eq!(pair.transmit(B), 1);
+        let receipt = tell_with(&mut pair, root, &args(len));
+        pair.end(A).receipts.push(receipt);
+        pair.transmit(A);
+        pair.deliver(B, 1);
+        let running = pair.started(B);
+        end_together(&mut pair, vec![running]);
+        assert!(pair.session(A).sizes().our_charges > 0);
+        pair.wait(25);
+        assert_eq!(pair.transmit(B), 1, "an ack, and no more");
+        assert!(!pair.session(B).wants_transmit());
+        pair.inject(B, ack_only(2, 1, false)).unwrap();
+        assert_eq!(pair.session(B).wants_transmit(), much);
+        let due = pair.session(B).timeout();
+        assert!(due.is_some_and(|due| due <= pair.now().plus_ms(25)));
+        pair.wait(25);
+        pair.transmit(B);
+        pair.deliver(A, usize::MAX);
+        assert_eq!(pair.session(A).sizes().our_charges, 0);
+        pair.cancel(B, call);
+        pair.finish_broken();
+    }
 }
 
 #[test]

@@ -365,6 +365,10 @@ impl<O: Object> Session<O> {
             }
         }
         flow.transfers.acked(ack);
+        if self.credit_owed > 0 {
+            // It may have waited for this room, past its time.
+            flow.owe(self.now);
+        }
         if !flow.waiters.is_empty() {
             let wakes = &mut self.wakes;
             flow.waiters.retain(|(seq, waker)| {
@@ -498,9 +502,10 @@ impl<O: Object> Session<O> {
             || self.has_part()
     }
 
-    /// Whether so many TELL bytes are owed that their sender may be waiting for them.
+    /// Whether so many TELL bytes are owed that their sender may be waiting for them. Without room they have to wait:
+    /// the ack that makes some sees to them.
     fn owes_much_credit(&self) -> bool {
-        self.credit_owed > 0 && self.owes_much_at_a_depth()
+        self.credit_owed > 0 && self.owes_much_at_a_depth() && self.has_room()
     }
 
     #[cold]

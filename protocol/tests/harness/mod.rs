@@ -164,6 +164,13 @@ impl Pair {
             self.end(side.other()).inbox.push_back(message);
             n += 1;
         }
+        if n < most {
+            // Who drives a session asks in turn whether it wants to send and for what: this would go on for ever.
+            assert!(
+                !self.session(side).wants_transmit(),
+                "{side:?} wants to, but has nothing"
+            );
+        }
         n
     }
 
