@@ -2,19 +2,19 @@
 //!
 //! Nothing under the lock runs user code: values are encoded before, wakers are called and objects dropped after.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
 
-use helve_protocol::session::{EndCause, Event, ImportKey, IncomingId, Role, Session, Time};
+use helve_protocol::session::{EndCause, Event, ImportKey, Role, Session, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::node::{Node, ObjectRef};
-use crate::observe::{Interface, Serving};
+use crate::observe::{Interface, Spans};
 use crate::peer::Peer;
 use crate::relay::{self, Relays};
 use crate::running::Running;
@@ -37,7 +37,7 @@ pub(crate) struct Conn {
     /// Methods of ours that wait, by the call that they answer.
     pub(crate) running: Running,
     /// Spans of the calls that are answered here, where somebody looks.
-    pub(crate) spans: Mutex<HashMap<IncomingId, Serving>>,
+    pub(crate) spans: Spans,
     /// What this connection is to other sessions.
     pub(crate) relays: Relays,
     pub(crate) state: watch::Sender<State>,
@@ -77,7 +77,7 @@ impl Conn {
             start: Instant::now(),
             users: AtomicUsize::new(0),
             running: Running::default(),
-            spans: Mutex::default(),
+            spans: Spans::default(),
             relays: Relays::default(),
             state: watch::Sender::new(State::Connected),
             unlinked: watch::Sender::new(false),

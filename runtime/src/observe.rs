@@ -4,7 +4,8 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use helve_handles::schema::InterfaceDesc;
 use helve_protocol::session::{IncomingId, Invocation};
@@ -29,6 +30,40 @@ pub(crate) struct Serving {
     trace: Option<Arc<Trace>>,
 }
 
+/// The spans of the calls that a connection answers. Whether there are any does not follow from the level of now: it
+/// may have been another when they were opened.
+#[derive(Default)]
+pub(crate) struct Spans {
+    any: AtomicBool,
+    open: Mutex<HashMap<IncomingId, Serving>>,
+}
+
+impl Spans {
+    /// One load.
+    #[inline(always)]
+    fn any(&self) -> bool {
+        // A call is polled and ended after it was started, so what this thread sees is new enough.
+        self.any.load(Ordering::Relaxed)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<IncomingId, Serving>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn insert(&self, id: IncomingId, serving: Serving) {
+        let mut open = self.lock();
+        open.insert(id, serving);
+        self.any.store(true, Ordering::Relaxed);
+    }
+
+    fn remove(&self, id: IncomingId) -> Option<Serving> {
+        let mut open = self.lock();
+        let removed = open.remove(&id);
+        self.any.store(!open.is_empty(), Ordering::Relaxed);
+        removed
+    }
+}
+
 /// Whether spans of level `DEBUG` may be wanted: one load.
 #[inline(always)]
 fn any() -> bool {
@@ -42,10 +77,6 @@ pub(crate) fn start(conn: &Conn, object: &ObjectRef, invocation: &Invocation<Obj
     if any() {
         open_serving(conn, object, invocation);
     }
-}
-
-fn spans(conn: &Conn) -> MutexGuard<'_, HashMap<IncomingId, Serving>> {
-    conn.spans.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cold]
@@ -75,7 +106,7 @@ fn open_serving(conn: &Conn, object: &ObjectRef, invocation: &Invocation<ObjectR
         outcome = Empty,
     );
     note(&span, trace.as_deref());
-    spans(conn).insert(invocation.id, Serving { span, trace });
+    conn.spans.insert(invocation.id, Serving { span, trace });
 }
 
 /// Enters the span of a call that came in, before its handler is polled. `true`: [`exit`] it afterwards. No panic gets
@@ -84,17 +115,25 @@ fn open_serving(conn: &Conn, object: &ObjectRef, invocation: &Invocation<ObjectR
 pub(crate) fn enter(conn: &Conn, id: IncomingId) -> bool {
     #[cold]
     fn find(conn: &Conn, id: IncomingId) -> bool {
-        let span = spans(conn).get(&id).map(|serving| serving.span.clone());
+        let span = conn
+            .spans
+            .lock()
+            .get(&id)
+            .map(|serving| serving.span.clone());
         span.and_then(|span| span.with_subscriber(|(id, to)| to.enter(id)))
             .is_some()
     }
-    any() && find(conn, id)
+    conn.spans.any() && find(conn, id)
 }
 
 /// Leaves it.
 #[cold]
 pub(crate) fn exit(conn: &Conn, id: IncomingId) {
-    let span = spans(conn).get(&id).map(|serving| serving.span.clone());
+    let span = conn
+        .spans
+        .lock()
+        .get(&id)
+        .map(|serving| serving.span.clone());
     if let Some(span) = span {
         span.with_subscriber(|(id, to)| to.exit(id));
     }
@@ -105,7 +144,9 @@ pub(crate) fn exit(conn: &Conn, id: IncomingId) {
 pub(crate) fn trace_of(conn: &Conn, invocation: &Invocation<ObjectRef>) -> Option<Arc<Trace>> {
     #[cold]
     fn find(conn: &Conn, invocation: &Invocation<ObjectRef>) -> Option<Arc<Trace>> {
-        let own = spans(conn)
+        let own = conn
+            .spans
+            .lock()
             .get(&invocation.id)
             .and_then(|span| span.trace.clone());
         own.or_else(|| Trace::came(invocation.trace()))
@@ -122,12 +163,11 @@ pub(crate) fn trace_of(conn: &Conn, invocation: &Invocation<ObjectRef>) -> Optio
 pub(crate) fn ended(conn: &Conn, id: IncomingId, code: Option<Code>) {
     #[cold]
     fn close(conn: &Conn, id: IncomingId, code: Option<Code>) {
-        let closed = spans(conn).remove(&id);
-        if let Some(serving) = closed {
+        if let Some(serving) = conn.spans.remove(id) {
             serving.span.record("outcome", outcome(code));
         }
     }
-    if any() {
+    if conn.spans.any() {
         close(conn, id, code);
     }
 }

@@ -39,7 +39,7 @@ impl Slow for Door {
 fn said(of: &str) -> Vec<String> {
     static COLLECTOR: LazyLock<Collector> = LazyLock::new(|| {
         let collector = Collector::up_to(Level::WARN);
-        tracing::subscriber::set_global_default(collector.clone()).expect("nobody else does");
+        collector.install_everywhere();
         collector
     });
     let events = COLLECTOR.events().into_iter();

@@ -1,5 +1,6 @@
 //! What a subscriber of `tracing` sees of calls, and the trace context that they carry. docs/observing.md promises it.
 
+#[allow(dead_code, reason = "each test program uses its part of it")]
 mod collector;
 
 use std::time::Duration;
@@ -78,6 +79,7 @@ impl Traced for Here {
 }
 
 async fn serving() -> (Harness, TracedHandle) {
+    collector::set_up();
     let harness = Harness::memory(&Tracker::new(), TracedHandle::new(Here));
     let root = harness.connect().await;
     (harness, root)
