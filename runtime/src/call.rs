@@ -603,8 +603,8 @@ impl Receipt {
         let cx = Cx::of_call();
         let own = caps.and_then(|caps| caps.trace.as_ref());
         let calling = Calling::new(&remote, method, &cx, own);
-        let (at, tracing) = (cx.deadline, calling.as_deref());
-        let out = outgoing(args, caps, &remote, method, &cx, at, tracing);
+        // Nobody waits for it, so nobody's deadline ends it.
+        let out = outgoing(args, caps, &remote, method, &cx, None, calling.as_deref());
         if out
             .caps
             .iter()
@@ -632,13 +632,18 @@ impl Receipt {
 
     /// Starts a call of a local object at once. If it waits, it goes on by itself.
     pub(crate) fn local(mut call: Call<()>) -> Receipt {
-        Receipt(
-            match Pin::new(&mut call).poll(&mut Context::from_waker(Waker::noop())) {
-                Poll::Ready(Ok(())) => Track::Done,
-                Poll::Ready(Err(error)) => Track::Failed(error),
-                Poll::Pending => Track::Local(call),
-            },
-        )
+        let task = &mut Context::from_waker(Waker::noop());
+        let mut poll = || Pin::new(&mut call).poll(task);
+        let polled = if Cx::of_call().deadline.is_some() {
+            Cx::enter(&mut Some(Cx::current().without_deadline()), poll)
+        } else {
+            poll()
+        };
+        Receipt(match polled {
+            Poll::Ready(Ok(())) => Track::Done,
+            Poll::Ready(Err(error)) => Track::Failed(error),
+            Poll::Pending => Track::Local(call),
+        })
     }
 
     /// Waits until the call is in the queue of the connection: the polite way to send many. Where enough for a message is
@@ -664,7 +669,8 @@ impl Receipt {
         }
     }
 
-    /// Waits until the peer has acknowledged the call: it is in its session, and will run unless the session is lost.
+    /// Waits until the peer has acknowledged the call: it is in its session, and will run unless the session ends before.
+    /// Whoever closes the connection [`flush`](crate::Remote::flush)es first.
     ///
     /// # Errors
     /// As [`queued`](Self::queued); `MaybeRan` where the session ended before the acknowledgement.

@@ -365,7 +365,8 @@ impl Connection {
         self.0.peer.clone()
     }
 
-    /// Closes it: what was sent is still acknowledged, for at most 5 s. Every handle of it breaks. When this returns the
+    /// Closes it: what was sent is still acknowledged, for at most 5 s. Methods that run at the peer for this side are
+    /// cancelled, one-way ones too: [`flush`](crate::Remote::flush) first what has to run. Every handle of it breaks. When this returns the
     /// peer has heard of it, or could not within another 5 s: the program may end.
     pub async fn close(&self) {
         self.0.close(Close::normal());

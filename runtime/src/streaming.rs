@@ -33,7 +33,7 @@ use source::Source;
 ///
 /// It is a [`Stream`](futures::Stream) of `Result<T, RpcError>`; [`try_next`](Self::try_next) needs no import. After an
 /// error nothing comes any more. Whoever reads slowly slows down whoever produces, and nobody else: of what a peer
-/// sends, 64 KiB and one message wait here. Dropping it cancels: what produces the values is dropped, too.
+/// sends, 64 KiB and one item wait here. Dropping it cancels: what produces the values is dropped, too.
 ///
 /// A stream is sent by value, once. It lives on when the call that carried it is over, whatever deadline that call had;
 /// a handler may keep it. A stream that came from a peer may be sent on.

@@ -388,3 +388,50 @@ async fn a_flood_beyond_the_replay_buffer_goes_on_as_acks_come_in() {
     drop(root);
     harness.finish().await;
 }
+
+/// Makes a one-way call that takes longer than the call which makes it may take.
+#[interface(id = "test.Hasty")]
+trait Hasty {
+    async fn start(&self, slow: SlowHandle);
+}
+
+#[interface(id = "test.Slow")]
+trait Slow {
+    #[oneway]
+    async fn work(&self);
+}
+
+struct Hurry;
+impl Hasty for Hurry {
+    async fn start(&self, slow: SlowHandle) {
+        drop(slow.work());
+        std::future::pending::<()>().await;
+    }
+}
+
+struct Worker(Arc<AtomicUsize>);
+impl Slow for Worker {
+    async fn work(&self) {
+        // sleep: virtual time, longer than the deadline of the call that made this one
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        self.0.fetch_add(1, SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobodys_deadline_ends_a_one_way_call_here_or_there() {
+    // R12.1: nobody waits for it.
+    let tracker = Tracker::new();
+    let done = Arc::new(AtomicUsize::new(0));
+    let harness = Harness::memory(&tracker, HastyHandle::new(Hurry));
+    let far: HastyHandle = harness.connect().await;
+    let near = HastyHandle::new(Hurry);
+    for (hasty, n) in [(&far, 1), (&near, 2)] {
+        let slow = SlowHandle::new(Worker(done.clone()));
+        let call = hasty.start(slow).deadline(Duration::from_secs(1));
+        assert_eq!(limited(call).await, Err(RpcError::Deadline));
+        until("it worked", || done.load(SeqCst) == n).await;
+    }
+    drop(far);
+    harness.finish().await;
+}

@@ -261,6 +261,21 @@ async fn items_of_any_size_arrive_and_those_above_the_frame_limit_fail_clearly()
 }
 
 #[tokio::test]
+async fn streams_in_items_wait_for_those_that_are_read() {
+    // R14.4: more of them than may be open at once, read one after the other.
+    everywhere(|root, _| async move {
+        let mut nested = root.nested(600).await.expect("opened");
+        let mut seen = 0;
+        while let Some(inner) = nested.try_next().await.expect("a stream") {
+            drop(collect(inner).await.expect("numbers"));
+            seen += 1;
+        }
+        assert_eq!(seen, 600);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_slow_reader_stalls_its_own_stream_alone() {
     // R19.3
     for far in [false, true] {

@@ -7,7 +7,7 @@ use bytes::Bytes;
 use helve_handles::{Descriptor, IdHash, Target};
 
 use super::caps::Received;
-use super::producing::charge;
+use super::producing::{charge, excess};
 use super::tables::Standing;
 use super::{Event, ImportKey, Object, Session};
 use crate::blob::Blob;
@@ -63,6 +63,7 @@ impl<O: Object> Session<O> {
             Payload::Inline(span) => span.len(),
             Payload::Transfer(len) => usize::try_from(len).unwrap_or(usize::MAX),
         };
+        let (others, most) = (self.overdrawn, self.config.ours.bytes);
         let (charge, count, head) = (charge(len, caps.len()), caps.len(), self.received());
         let caps = match caps {
             [] => Vec::new(),
@@ -74,6 +75,11 @@ impl<O: Object> Session<O> {
                     Some(Violation::new("R19.9", "DATA behind the END of its stream"))
                 } else if stream.credit <= 0 {
                     Some(Violation::new("R19.3", "DATA of a stream without credit"))
+                } else if others > 0 && others + excess(stream.credit - charge) > most {
+                    Some(Violation::new(
+                        "R19.11",
+                        "unread items of streams above the `bytes` limit",
+                    ))
                 } else {
                     None
                 };
@@ -82,6 +88,7 @@ impl<O: Object> Session<O> {
                     return Err(violation);
                 }
                 stream.credit -= charge;
+                let overdrawn = excess(stream.credit);
                 let items = match payload {
                     Payload::Inline(span) => Came::Whole(Blob::slice(message, span.range())),
                     Payload::Transfer(_) => Came::Head(head),
@@ -92,6 +99,7 @@ impl<O: Object> Session<O> {
                     let waker = stream.waker.take();
                     self.wakes.extend(waker);
                 }
+                self.overdrawn += overdrawn;
                 match payload {
                     Payload::Transfer(len) => self.expect_items(len, key, count),
                     Payload::Inline(_) => Ok(()),
@@ -210,7 +218,9 @@ impl<O: Object> Session<O> {
         stream.read += charge;
         if stream.read >= GIVE_BACK && stream.end.is_none() {
             let n = std::mem::take(&mut stream.read);
+            let before = excess(stream.credit);
             stream.credit += n;
+            self.overdrawn -= before - excess(stream.credit);
             let import = self.imports.entries.get(key);
             if let Some(target) = import.and_then(|import| import.name.target()) {
                 self.post(|buf| frame::write_credit(buf, target, n.unsigned_abs(), 0));
@@ -231,6 +241,7 @@ impl<O: Object> Session<O> {
     pub(super) fn forget_consumer(&mut self, key: ImportKey) {
         if let Some(stream) = self.consumers.remove(&key) {
             self.wakes.extend(stream.waker);
+            self.overdrawn -= excess(stream.credit);
             for (_, items, caps) in stream.queue {
                 self.discard(caps);
                 if let Came::Head(head) = items {

@@ -266,6 +266,8 @@ pub struct Session<O> {
     passed: RisingMap<across::Passed>,
     producers: Producers,
     consumers: Consumers<O>,
+    /// By how much the peer's streams are overdrawn, all together (R19.11).
+    overdrawn: u64,
     // To the driver.
     events: VecDeque<Event<O>>,
     wakes: Vec<Waker>,
@@ -312,6 +314,7 @@ impl<O: Object> Session<O> {
             passed: RisingMap::new(),
             producers: Producers::seeded(config.seed.rotate_left(47)),
             consumers: Consumers::default(),
+            overdrawn: 0,
             events: VecDeque::new(),
             wakes: Vec::new(),
             garbage: Vec::new(),

@@ -28,6 +28,13 @@ pub(super) fn charge(items: usize, caps: usize) -> i64 {
     i64::try_from(bytes).unwrap_or(i64::MAX)
 }
 
+/// By how much a stream is overdrawn beyond what a single frame may: all of these together are bounded (R19.11).
+#[inline]
+pub(super) fn excess(credit: i64) -> u64 {
+    let beyond = credit.saturating_add(PAYLOAD_MAX as i64);
+    beyond.min(0).unsigned_abs()
+}
+
 /// Names one of our streams toward the peer. Never used again in its session.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct StreamKey(Target);
@@ -58,8 +65,10 @@ impl Producing {
 #[derive(Debug)]
 pub(super) struct Producers {
     streams: HashMap<Target, Producing, IdHash>,
-    /// Those that have credit and wait for the replay buffer.
+    /// Those that have credit and wait for something else: room, a slot for a transfer, a place for a stream.
     for_room: Vec<Target>,
+    /// The [`excess`] of all.
+    excess: u64,
 }
 
 impl Producers {
@@ -67,6 +76,7 @@ impl Producers {
         Producers {
             streams: HashMap::with_hasher(IdHash::seeded(seed)),
             for_room: Vec::new(),
+            excess: 0,
         }
     }
 
@@ -181,13 +191,36 @@ impl<O: Object> Session<O> {
     ) -> Poll<Result<(), Fault>> {
         let items = items.into();
         match self.poll_data(key, waker) {
-            Poll::Ready(Ok(())) if items.len() > PAYLOAD_MAX && !self.has_transfer_slot() => {
+            Poll::Ready(Ok(())) if self.must_wait(key.0, items.len(), caps) => {
                 self.wait_for_room(key.0);
                 Poll::Pending
             }
             Poll::Ready(Ok(())) => Poll::Ready(self.data(key.0, items, caps)),
             waits => waits,
         }
+    }
+
+    /// Whether these items have to wait although there is credit and room: for a slot (R18.7), for long items of other
+    /// streams to be read (R19.11), or for streams among them until others have been read to their end (R14.4).
+    fn must_wait(&self, name: Target, len: usize, caps: &[Cap<O>]) -> bool {
+        if len > PAYLOAD_MAX {
+            let credit = self.producers.streams.get(&name).map_or(0, |s| s.credit);
+            let others = self.producers.excess;
+            let mine = excess(credit.saturating_sub(charge(len, caps.len())));
+            if !self.has_transfer_slot()
+                || others > 0 && others.saturating_add(mine) > self.config.theirs.bytes
+            {
+                return true;
+            }
+        }
+        if caps.is_empty() {
+            return false;
+        }
+        let new =
+            |cap: &&Cap<O>| matches!(cap, Cap::Given(o) | Cap::Lent(o) if self.is_new_stream(o));
+        let new = caps.iter().filter(new).count();
+        // As many as never fit beside the stream that brings them fail at once.
+        new < self.config.theirs.streams as usize && self.check_streams(new).is_err()
     }
 
     /// The task is woken when there is room again, or a slot for a transfer.
@@ -235,6 +268,7 @@ impl<O: Object> Session<O> {
         }
         if let Some(stream) = self.producers.streams.get_mut(&name) {
             stream.credit -= charge(items.len(), caps.len());
+            self.producers.excess += excess(stream.credit);
         }
         Ok(())
     }
@@ -276,6 +310,7 @@ impl<O: Object> Session<O> {
         let Some(stream) = self.producers.streams.get_mut(&target) else {
             return self.strike();
         };
+        let before = excess(stream.credit);
         let granted = i64::try_from(n)
             .ok()
             .and_then(|n| stream.credit.checked_add(n))
@@ -284,6 +319,7 @@ impl<O: Object> Session<O> {
             "R19.4",
             "over 2^31 - 1 bytes of credit for one stream",
         ))?;
+        self.producers.excess -= before - excess(stream.credit);
         self.wakes.extend(stream.waker.clone());
         Ok(())
     }
@@ -295,6 +331,7 @@ impl<O: Object> Session<O> {
         }
         if let Some(stream) = self.producers.streams.remove(&name) {
             self.wakes.extend(stream.waker);
+            self.producers.excess -= excess(stream.credit);
             // Nobody reads what is still under way (R18.13).
             self.abort_transfer(Of::Data(name));
         }
@@ -321,6 +358,6 @@ impl<O: Object> Session<O> {
         let streams = std::mem::take(&mut self.producers.streams);
         let wakers = streams.into_values().filter_map(|stream| stream.waker);
         self.wakes.extend(wakers);
-        self.producers.for_room = Vec::new();
+        (self.producers.for_room, self.producers.excess) = Default::default();
     }
 }

@@ -176,3 +176,119 @@ fn long_items_wait_for_a_slot_like_any_transfer() {
     }
     pair.finish();
 }
+
+/// Streams overdrawn together by at most so much: two of the long items below.
+const TOGETHER: u64 = 2 * LONG as u64;
+
+fn bounded() -> Pair {
+    let mut limits = Limits::default().with_frame(LONG as u64 + 1_000);
+    limits.bytes = TOGETHER;
+    Pair::with(&Setup {
+        limits,
+        ..Setup::default()
+    })
+}
+
+#[test]
+fn unread_long_items_of_all_streams_together_are_bounded() {
+    // R19.11
+    let mut pair = bounded();
+    let streams = [0; 4].map(|_| stream(&mut pair));
+    let long = items(LONG);
+    let flag = Flag::new();
+    let mut sent = 0;
+    for (key, _) in &streams {
+        let waker = flag.waker();
+        let poll = pair.session(B).poll_send(*key, &long[..], &[], &waker);
+        sent += usize::from(poll == Poll::Ready(Ok(())));
+        pair.run();
+    }
+    // Each is overdrawn by its length but for the credit at birth and 65,536 bytes.
+    assert_eq!(sent, 3);
+    let _ = flag.take();
+    // Small items of others go on.
+    let (key, import) = streams[3];
+    send(&mut pair, B, key, SMALL);
+    pair.run();
+    assert_eq!(read(&mut pair, A, import).0, SMALL);
+    // Once one is read there is room for the next.
+    read(&mut pair, A, streams[0].1);
+    pair.settle();
+    assert!(flag.take(), "the waiting one is woken");
+    send(&mut pair, B, key, &long);
+    pair.run();
+    for (_, import) in &streams[1..] {
+        assert_eq!(read(&mut pair, A, *import).0.len(), LONG);
+    }
+    pair.finish();
+}
+
+#[test]
+fn released_streams_give_the_room_for_long_items_back() {
+    // R19.11, R19.5
+    let mut pair = bounded();
+    let streams = [0; 3].map(|_| stream(&mut pair));
+    for (key, _) in &streams {
+        send(&mut pair, B, *key, &items(LONG));
+    }
+    pair.run();
+    for (_, import) in streams {
+        pair.drop_handle(A, import);
+    }
+    pair.settle();
+    let streams = [0; 3].map(|_| stream(&mut pair));
+    for (key, _) in &streams {
+        send(&mut pair, B, *key, &items(LONG));
+    }
+    pair.finish();
+}
+
+#[test]
+fn more_unread_long_items_than_allowed_are_a_violation() {
+    // R19.11
+    let mut pair = bounded();
+    let _streams = [0; 4].map(|_| stream(&mut pair));
+    let mut announced = Vec::new();
+    put_transfer(&mut announced, LONG as u64);
+    let mut rules = Vec::new();
+    for k in 1..=4 {
+        let next = pair.session(A).received() + 1;
+        let name = Target::host(k);
+        let head = message(next, 0, &[&|buf| write_data(buf, name, &announced, &[])]);
+        rules.push(pair.inject(A, head).map_err(|violation| violation.rule));
+    }
+    assert_eq!(rules, [Ok(()), Ok(()), Ok(()), Err("R19.11")]);
+    pair.finish_broken();
+}
+
+#[test]
+fn a_stream_among_the_items_of_another_waits_for_a_place() {
+    // R14.4
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_streams(3),
+        ..Setup::default()
+    });
+    let (outer, import) = stream(&mut pair);
+    let mut inner = Vec::new();
+    let flag = Flag::new();
+    for n in 0..6 {
+        let object = pair.nursery.stream();
+        let caps = [Cap::Given(object)];
+        let waker = flag.waker();
+        let mut poll = pair.session(B).poll_send(outer, ARGS[1], &caps, &waker);
+        if poll.is_pending() {
+            // Two are open beside the outer one. The reader is done with the older.
+            assert!(n >= 2);
+            pair.drop_handle(A, inner.remove(0));
+            pair.settle();
+            assert!(flag.take(), "there is a place");
+            poll = pair.session(B).poll_send(outer, ARGS[1], &caps, &waker);
+        }
+        assert_eq!(poll, Poll::Ready(Ok(())));
+        drop(caps);
+        pair.run();
+        let (_, caps) = read(&mut pair, A, import);
+        inner.extend(caps.iter().map(harness::import));
+    }
+    pair.finish();
+}
