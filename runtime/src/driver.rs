@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
@@ -412,7 +412,8 @@ impl<L: Link> Driver<L> {
             // It stands, and wakes this task: asking again would only cost.
             return Poll::Pending;
         }
-        let polled = self.timer.as_mut().poll(task);
+        // Where the budget of this task is used up, by its methods, a timer would be pending and wake nobody.
+        let polled = pin!(tokio::task::unconstrained(self.timer.as_mut())).poll(task);
         self.timed = polled.is_pending().then(|| task.waker().clone());
         polled.map(Ok)
     }

@@ -54,16 +54,14 @@ async fn storm(harness: Harness, tracker: &Tracker) {
             let mine = LabHandle::new(MemLab::new(tracker));
             tokio::spawn(async move {
                 for n in 0..CALLS {
-                    mixed(&root, &mine, &shared, task + n).await;
+                    limited(mixed(&root, &mine, &shared, task + n)).await;
                 }
             })
         })
         .collect();
     for task in tasks {
-        tokio::time::timeout(Duration::from_secs(120), task)
-            .await
-            .expect("it ends")
-            .expect("no panic");
+        // Each of its calls is limited; how long all of them take is the machine's affair.
+        task.await.expect("no panic");
     }
     limited(shared.flush()).await.expect("all notes were taken");
     let due = (0..TASKS).flat_map(|task| (0..CALLS).map(move |n| task + n));
