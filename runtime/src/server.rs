@@ -1,5 +1,6 @@
 //! The side that is connected to: [`serve`], [`Server`], and the handshake of each client.
 
+mod credentials;
 mod entry;
 #[cfg(feature = "axum")]
 mod upgraded;
@@ -34,6 +35,7 @@ use crate::transport::handshake;
 use crate::transport::throttle::{Door, Throttle};
 use crate::transport::{Close, Link, LinkEnd};
 
+pub use credentials::{Principal, Token};
 #[cfg(feature = "axum")]
 pub(crate) use upgraded::Upgrading;
 
@@ -57,54 +59,6 @@ pub enum ServeError {
 impl std::fmt::Debug for ServeError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         std::fmt::Display::fmt(self, f)
-    }
-}
-
-/// What a client showed to be let in. Never printed.
-#[derive(Clone)]
-pub struct Token(Option<Auth>);
-
-impl Token {
-    /// As text.
-    ///
-    /// # Errors
-    /// [`RpcError::Unauthenticated`] where the client showed none, or bytes.
-    pub fn as_str(&self) -> Result<&str, RpcError> {
-        match &self.0 {
-            Some(Auth::Text(text)) => Ok(text),
-            _ => Err(RpcError::Unauthenticated("a token is needed".into())),
-        }
-    }
-
-    /// As bytes; those of a text are its UTF-8. `None` where the client showed none.
-    pub fn as_bytes(&self) -> Option<&[u8]> {
-        self.0.as_ref().map(Auth::as_bytes)
-    }
-}
-
-impl std::fmt::Debug for Token {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(if self.0.is_some() {
-            "Token(..)"
-        } else {
-            "Token(none)"
-        })
-    }
-}
-
-/// Who a client is: what the authentication hook makes of its token.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Principal(Arc<str>);
-
-impl Principal {
-    /// A principal of that name.
-    pub fn new(name: impl AsRef<str>) -> Principal {
-        Principal(name.as_ref().into())
-    }
-
-    /// Its name.
-    pub fn name(&self) -> &str {
-        &self.0
     }
 }
 
