@@ -98,7 +98,7 @@ pub fn write_call(
 }
 
 /// A call up to its arguments, which are appended next; then comes [`write_call_tail`] with the same caps and ext.
-#[inline]
+#[inline(always)]
 pub fn write_call_head(
     buf: &mut Vec<u8>,
     kind: CallKind,
@@ -118,7 +118,7 @@ pub fn write_call_head(
 }
 
 /// What follows the arguments of a call.
-#[inline]
+#[inline(always)]
 pub fn write_call_tail(buf: &mut Vec<u8>, caps: Caps<'_>, ext: &CallExtOut<'_>) {
     let count = ext.count();
     put_caps(buf, caps, count > 0);

@@ -268,15 +268,12 @@ impl Cx {
     /// Runs `f` with this context current. The context moves in and out, no count is touched; it is put back into
     /// `slot` also when `f` panics.
     pub(crate) fn enter<R>(slot: &mut Option<Cx>, f: impl FnOnce() -> R) -> R {
-        struct Back<'a> {
-            slot: &'a mut Option<Cx>,
-            outer: Option<Cx>,
-        }
+        // Meanwhile `slot` holds the outer context.
+        struct Back<'a>(&'a mut Option<Cx>);
         impl Drop for Back<'_> {
             #[inline]
             fn drop(&mut self) {
-                swap(&mut self.outer);
-                *self.slot = self.outer.take();
+                swap(self.0);
             }
         }
         #[inline]
@@ -284,9 +281,8 @@ impl Cx {
             // Fails while the thread ends: then nothing is current, and `cx` stays where it is.
             let _ = HERE.try_with(|here| std::mem::swap(&mut *here.borrow_mut(), cx));
         }
-        let mut outer = slot.take();
-        swap(&mut outer);
-        let _back = Back { slot, outer };
+        swap(slot);
+        let _back = Back(slot);
         f()
     }
 }

@@ -194,7 +194,22 @@ impl<O: Object> Session<O> {
     /// What is known before anything is sent: a broken, expired or released handle, a payload or depth above its
     /// limit, a session that is over.
     pub fn call(&mut self, out: &Outgoing<'_, O>, waker: Option<&Waker>) -> Result<CallKey, Fault> {
-        self.start(CallKind::Call, out, Asker::Task(waker.cloned()))
+        let id = self.calls.next_id();
+        let Some((seq, charge)) = self.send_plain(CallKind::Call, id, out) else {
+            return self.start(CallKind::Call, out, Asker::Task(waker.cloned()));
+        };
+        let call = OutCall {
+            asker: Asker::Task(waker.cloned()),
+            answer: None,
+            cancelled: false,
+            depth: out.depth,
+            charge,
+            seq,
+            arriving: false,
+            lent: None,
+        };
+        _ = self.calls.insert(id, call);
+        Ok(CallKey::Sent(id))
     }
 
     /// Makes an OPEN. The import is usable at once; the caller holds one reference to it.
@@ -227,7 +242,7 @@ impl<O: Object> Session<O> {
                 "too many one-way calls wait to be sent: await `queued()` between them",
             ));
         }
-        if let Some(seq) = self.tell_now(out) {
+        if let Some((seq, _)) = self.send_plain(CallKind::Tell, 0, out) {
             return Ok(ReceiptKey::Sent(seq));
         }
         Ok(match self.start(CallKind::Tell, out, Asker::Task(None))? {
@@ -236,10 +251,11 @@ impl<O: Object> Session<O> {
         })
     }
 
-    /// Numbers a one-way call as most of them are: on a handle with a name, without references or deadline, and with
-    /// nothing in its way. `None` leaves all as it was, for [`start`](Self::start) to say what is in its way.
-    #[inline]
-    fn tell_now(&mut self, out: &Outgoing<'_, O>) -> Option<u64> {
+    /// Writes a CALL or TELL down as most of them are: on a handle with a name, without references or deadline, and with
+    /// nothing in its way. Returns its sequence number and what it is charged. `None` leaves all as it was, for
+    /// [`start`](Self::start) to say what is in its way.
+    #[inline(always)]
+    fn send_plain(&mut self, kind: CallKind, id: u64, out: &Outgoing<'_, O>) -> Option<(u64, u32)> {
         let import = self.imports.entries.get(out.to)?;
         let args = out.args.as_slice()?;
         let plain = out.caps.is_empty() && out.deadline.is_none() && args.len() <= PAYLOAD_MAX;
@@ -257,11 +273,12 @@ impl<O: Object> Session<O> {
         let room = self.has_room();
         let line = self.lines.get_mut(lane)?;
         let charge = charge(args.len());
-        if !room || !line.waiting.is_empty() || !line.charged.admits(line.grant, false, charge) {
+        let counts = kind != CallKind::Tell;
+        if !room || !line.waiting.is_empty() || !line.charged.admits(line.grant, counts, charge) {
             return None;
         }
-        line.charged.add(false, charge);
-        line.tells += u64::from(charge);
+        line.charged.add(counts, charge);
+        line.tells += if counts { 0 } else { u64::from(charge) };
         let ext = CallExtOut {
             depth: out.depth,
             chain: out.chain,
@@ -272,10 +289,10 @@ impl<O: Object> Session<O> {
             },
             ..CallExtOut::default()
         };
-        let (kind, method) = (CallKind::Tell, out.method);
-        let write =
-            |buf: &mut Vec<u8>| frame::write_call(buf, kind, 0, target, method, args, &[], &ext);
-        Some(self.number(write))
+        let method = out.method;
+        let seq =
+            self.number(|buf| frame::write_call(buf, kind, id, target, method, args, &[], &ext));
+        Some((seq, charge))
     }
 
     pub(super) fn start(

@@ -202,11 +202,7 @@ impl<O: Object> Session<O> {
             args,
             caps,
             depth: call.ext.depth,
-            rare: if call.ext.is_plain() && self.config.handler_ms.is_none() {
-                None
-            } else {
-                self.carried(message, &call.ext)
-            },
+            rare: self.rare(message, &call.ext),
         };
         if let Payload::Transfer(len) = call.args {
             self.expect_args(len, &invocation)?;
@@ -266,8 +262,17 @@ impl<O: Object> Session<O> {
         Ok(charge)
     }
 
+    /// What few calls bring.
+    #[inline]
+    pub(super) fn rare(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
+        if ext.is_plain() && self.config.handler_ms.is_none() {
+            return None;
+        }
+        self.carried(message, ext)
+    }
+
     #[inline(never)]
-    pub(super) fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
+    fn carried(&self, message: &Bytes, ext: &CallExt) -> Option<Box<Carried>> {
         let ours = self.config.handler_ms;
         let has = ext.deadline.or(ours).is_some() || ext.chain.is_some() || ext.others;
         if !has && ext.trace.is_empty() {

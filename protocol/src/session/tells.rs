@@ -148,7 +148,7 @@ impl<O: Object> Session<O> {
             args: Blob::slice(message, args.range()),
             caps: Vec::new(),
             depth,
-            rare: self.carried(message, &call.ext),
+            rare: self.rare(message, &call.ext),
         };
         if waits {
             // Nothing was accepted later (R13.16).
