@@ -75,6 +75,7 @@ impl Cx {
     }
 
     /// What a call made now carries, without touching a count.
+    #[inline]
     pub(crate) fn of_call() -> CallCx {
         let seen = HERE.try_with(|here| here.borrow().as_ref().map(Cx::call));
         // While the thread ends there is no context any more.
@@ -102,6 +103,7 @@ impl Cx {
     ///
     /// The chain is drawn here and not at the first nested call: it shows nowhere before that call, and so the gate
     /// of an object knows it from the start.
+    #[inline]
     pub(crate) fn incoming(
         peer: Option<Peer>,
         deadline: Option<Instant>,
@@ -328,6 +330,7 @@ impl<F: Future + Unpin> Future for Scoped<F> {
 }
 
 /// A random chain id from 1 to 2^53 - 1. Not a secret: who guesses one gets `REENTRANT`, or reads beside a reader.
+#[inline]
 fn draw_chain() -> u64 {
     thread_local! {
         static STATE: Cell<u64> = Cell::new(std::hash::RandomState::new().build_hasher().finish());

@@ -404,8 +404,18 @@ fn pick_up<T>(
 
 /// A call that is given up while it waits leaves the queue; one that was granted hands the grant on.
 impl<T> Drop for Entry<T> {
+    #[inline]
     fn drop(&mut self) {
-        let (Some(ticket), Some(object)) = (self.ticket, &self.object) else {
+        if let Some(ticket) = self.ticket {
+            self.leave(ticket);
+        }
+    }
+}
+
+impl<T> Entry<T> {
+    #[inline(never)]
+    fn leave(&mut self, ticket: u64) {
+        let Some(object) = &self.object else {
             return;
         };
         let Kind::Gated(gate) = &object.kind else {
@@ -491,8 +501,18 @@ impl<T> Deref for ReadGuard<T> {
 }
 
 impl<T> Drop for ReadGuard<T> {
+    #[inline]
     fn drop(&mut self) {
-        let (Kind::Gated(gate), Some(value)) = (&self.object.kind, self.value.take()) else {
+        if let Some(value) = self.value.take() {
+            self.leave(value);
+        }
+    }
+}
+
+impl<T> ReadGuard<T> {
+    #[inline(never)]
+    fn leave(&self, value: Arc<T>) {
+        let Kind::Gated(gate) = &self.object.kind else {
             return;
         };
         let mut state = lock(gate);

@@ -31,6 +31,10 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     }
     fn identity(&self) -> Identity;
     fn is_revoked(&self) -> bool;
+    /// Whether [`is_revoked`](Self::is_revoked) may ever be true: asked once, when it enters a node.
+    fn is_revocable(&self) -> bool {
+        true
+    }
     /// Why, once it is so: what BROKEN says.
     fn cause(&self) -> Fault {
         Fault::new(Code::Broken, "revoked")
@@ -98,6 +102,9 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
             .as_ref()
             .is_some_and(|revocation| revocation.is_revoked())
     }
+    fn is_revocable(&self) -> bool {
+        self.revocation.is_some()
+    }
     fn schema(&self) -> Option<Arc<Schema>> {
         Some(builtin::schema(TypeId::of::<D>(), D::interface()))
     }
@@ -112,6 +119,8 @@ pub(crate) struct Exported<T: ?Sized + AnyObject> {
     node: Weak<Node>,
     /// It is a [`Relay`]: known without asking, since every call asks.
     relay: bool,
+    /// It may be revoked: the same.
+    revocable: bool,
     pub(crate) local: T,
 }
 
@@ -132,8 +141,9 @@ impl session::Object for ObjectRef {
     fn key(&self) -> ObjectKey {
         self.0.key
     }
+    #[inline]
     fn is_revoked(&self) -> bool {
-        self.0.local.is_revoked()
+        self.0.revocable && self.0.local.is_revoked()
     }
     fn is_stream(&self) -> bool {
         self.0.local.is_stream()
@@ -204,6 +214,7 @@ impl Node {
                 key,
                 node: Arc::downgrade(self),
                 relay: false,
+                revocable: local.is_revocable(),
                 local: local.clone(),
             };
             let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);
@@ -230,6 +241,7 @@ impl Node {
                 key,
                 node: Arc::downgrade(self),
                 relay,
+                revocable: true,
                 local: object.take().expect("the closure runs once"),
             };
             let object: Arc<Exported<dyn AnyObject>> = Arc::new(exported);

@@ -21,6 +21,11 @@ use crate::rope::Rope;
 /// A longer trace context is not sent: the rest of a frame has 4,096 bytes (E2.5).
 const TRACE_MAX: usize = 1024;
 
+/// A trace context as it may go.
+fn short(trace: &str) -> &str {
+    if trace.len() > TRACE_MAX { "" } else { trace }
+}
+
 slotmap::new_key_type! {
     /// Names a call that waits to be numbered.
     pub struct WaitKey;
@@ -282,11 +287,7 @@ impl<O: Object> Session<O> {
         let ext = CallExtOut {
             depth: out.depth,
             chain: out.chain,
-            trace: if out.trace.len() > TRACE_MAX {
-                ""
-            } else {
-                out.trace
-            },
+            trace: short(out.trace),
             ..CallExtOut::default()
         };
         let method = out.method;
@@ -461,11 +462,7 @@ impl<O: Object> Session<O> {
             deadline,
             depth: out.depth,
             chain: out.chain,
-            trace: if out.trace.len() > TRACE_MAX {
-                ""
-            } else {
-                out.trace
-            },
+            trace: short(out.trace),
             others: others.map_or(&[], |others| &others.bytes),
             others_count: others.map_or(0, |others| others.count),
         };
