@@ -155,11 +155,13 @@ impl<O: Object> Session<O> {
         self.scrap_caps(invocation.caps);
     }
 
-    /// Our own objects among these become garbage; the rest ended with the tables.
+    /// Our own objects among these become garbage, and streams are read by nobody; the rest ended with the tables.
     pub(super) fn scrap_caps(&mut self, caps: Vec<Received<O>>) {
         for cap in caps {
-            if let Received::Object(o) = cap {
-                self.garbage.push(o);
+            match cap {
+                Received::Object(o) => self.garbage.push(o),
+                Received::Import { key, .. } => self.forget_consumer(key),
+                Received::Opened(_) | Received::Broken(_) => {}
             }
         }
     }

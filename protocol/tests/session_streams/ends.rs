@@ -210,3 +210,29 @@ fn a_call_that_is_dropped_unsent_drops_its_stream() {
     assert!(pair.end(A).streams.is_empty(), "it was never named");
     pair.finish();
 }
+
+#[test]
+fn the_end_of_a_session_forgets_streams_that_came_with_calls_which_never_started() {
+    // R17.2
+    let mut pair = Pair::with(&Setup {
+        running: 1,
+        ..Setup::default()
+    });
+    let root = pair.root(A);
+    let first = pair.call(A, root, &[]);
+    let second = pair.call(A, root, &[]);
+    let given = pair.nursery.stream();
+    let queued = pair.call(A, root, &[Cap::Given(given)]);
+    pair.run();
+    let key = running(&mut pair, A);
+    send(&mut pair, A, key, SMALL);
+    pair.run();
+    assert_eq!(pair.session(B).sizes().streams, 1);
+    pair.session(B).end(EndCause {
+        close: 1006,
+        reason: "lost".into(),
+    });
+    assert_eq!(pair.session(B).sizes().streams, 0);
+    _ = (first, second, queued);
+    pair.finish_broken();
+}
