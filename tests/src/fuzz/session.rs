@@ -296,7 +296,8 @@ impl World {
             match event {
                 Event::Start(thing, invocation) => self.running.push((thing, invocation)),
                 Event::Stop(id) => self.stop(id),
-                Event::Stream(..) => unreachable!("none of these things is a stream"),
+                // None of these things is one; where that changes, it has no items.
+                Event::Stream(_, key) => self.session.end_stream(key, None),
                 // Nothing is forwarded here.
                 Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                     unreachable!("nothing was passed on")
