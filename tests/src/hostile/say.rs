@@ -303,7 +303,7 @@ impl Hostile {
     }
 
     /// R13.4: whether the grant of a depth has room for one more.
-    fn admits(&self, depth: usize, counts: bool, charge: u64) -> bool {
+    pub(super) fn admits(&self, depth: usize, counts: bool, charge: u64) -> bool {
         let depth_u8 = depth as u8;
         let (calls, bytes) = (
             self.limits.calls_at(depth_u8),
