@@ -65,10 +65,22 @@ impl<O: Object> Session<O> {
         };
         let (others, most) = (self.overdrawn, self.config.ours.bytes);
         let (charge, count, head) = (charge(len, caps.len()), caps.len(), self.received());
+        // R10.6: before the references are taken, for a stream that its own item introduces would hold itself.
+        let (named, released) = (self.imports.named(target).is_some(), self.was_named(target));
         let caps = match caps {
             [] => Vec::new(),
             caps => self.take_caps(caps, None)?,
         };
+        if !named {
+            self.discard(caps);
+            if !released {
+                self.strike()?;
+            }
+            return match payload {
+                Payload::Transfer(len) => self.expect_nothing(len),
+                Payload::Inline(_) => Ok(()),
+            };
+        }
         match self.reading(target) {
             Ok(Some((key, stream))) => {
                 let wrong = if stream.end.is_some() {

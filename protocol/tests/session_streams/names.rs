@@ -309,3 +309,22 @@ fn a_stream_whose_call_waits_begins_with_it() {
     pair.run();
     pair.finish();
 }
+
+#[test]
+fn a_stream_that_its_own_item_introduces_has_no_name_yet() {
+    // R10.6, R11.10: it would hold itself.
+    let mut pair = Pair::new();
+    let root = pair.root(A);
+    pair.call(A, root, &[]);
+    pair.transmit(A);
+    let own = [Descriptor::new(Tag::Mine, 2)];
+    let data = message(
+        1,
+        1,
+        &[&|buf| write_data(buf, Target::host(2), ARGS[1], &own)],
+    );
+    assert_eq!(pair.inject(A, data), Ok(()));
+    assert_eq!(pair.session(A).sizes().streams, 0);
+    assert_eq!(pair.session(A).sizes().imports, 0, "it was given back");
+    pair.finish_broken();
+}

@@ -8,7 +8,7 @@
 use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
-use std::task::Waker;
+use std::task::{Poll, Waker};
 
 use bytes::Bytes;
 use helve_handles::objects::Identity;
@@ -17,7 +17,7 @@ use helve_protocol::batch::{Parsed, ReadLimits, parse};
 use helve_protocol::frame::{self, CallKind, Frame};
 use helve_protocol::session::{
     CallKey, Cap, Config, EndCause, Event, ImportKey, IncomingId, Invocation, Object, Outgoing,
-    ReceiptKey, Received, Reply, Role, Session, Time,
+    Pulled, ReceiptKey, Received, Reply, Role, Session, StreamKey, Time,
 };
 use helve_protocol::{Code, Fault, Limits, Violation};
 
@@ -89,6 +89,28 @@ pub(super) fn scripts() -> Vec<Vec<u8>> {
             ]);
             scripts.push(script);
         }
+        // Streams of ours, given, read, credited, stopped; with streams in them.
+        for deed in [14, 15] {
+            for then in [[27, 28, 29], [27, 27, 30], [28, 28, 27]] {
+                let mut script = vec![limits];
+                script.extend(call(1, 0));
+                script.extend([0xc0, deed]);
+                script.extend(then);
+                script.extend([0x93, 11, 1, 100, 0xc0, 27, 29, 27]);
+                script.extend([0x92, 7, 0x92, 1, 1, 0xc0, 27, 28]);
+                scripts.push(script);
+            }
+        }
+        // Streams of theirs: items before and after they are read, with references, with an end of each kind.
+        for end in [&[0x92, 10, 1][..], &[0x94, 10, 1, 2, 0xa1, b'x']] {
+            let mut script = vec![limits];
+            script.extend(give(1, 0x04));
+            script.extend([0xc0, 11, 31, 0x93, 9, 1, 0x91, 7, 0xc0, 31, 31]);
+            script.extend([0x94, 9, 1, 0x91, 0xd4, 1, 0, 0x91, 0x08, 0xc0]);
+            script.extend(end);
+            script.extend([0xc0, 31, 31, 21, 21]);
+            scripts.push(script);
+        }
         // One-way calls, their credit, a flush, cancels, time, revocation.
         let mut script = vec![limits];
         script.extend([0x94, 3, 0, 7, 0x90].repeat(5));
@@ -114,6 +136,7 @@ struct Thing(Rc<Inner>);
 struct Inner {
     key: ObjectKey,
     revoked: Cell<bool>,
+    stream: bool,
     alive: Rc<Cell<usize>>,
 }
 
@@ -130,9 +153,12 @@ impl Object for Thing {
     fn is_revoked(&self) -> bool {
         self.0.revoked.get()
     }
+    fn is_stream(&self) -> bool {
+        self.0.stream
+    }
 }
 
-fn thing(keys: &mut Objects<()>, address: usize, alive: &Rc<Cell<usize>>) -> Thing {
+fn thing(keys: &mut Objects<()>, address: usize, stream: bool, alive: &Rc<Cell<usize>>) -> Thing {
     let identity = Identity {
         address,
         interface: 0,
@@ -141,6 +167,7 @@ fn thing(keys: &mut Objects<()>, address: usize, alive: &Rc<Cell<usize>>) -> Thi
     Thing(Rc::new(Inner {
         key: keys.insert(identity, |_| ()),
         revoked: Cell::new(false),
+        stream,
         alive: alive.clone(),
     }))
 }
@@ -160,6 +187,8 @@ struct World {
     running: Vec<(Thing, Invocation<Thing>)>,
     calls: Vec<CallKey>,
     receipts: Vec<ReceiptKey>,
+    /// Streams of ours, released ones too.
+    streams: Vec<StreamKey>,
     held: Vec<ImportKey>,
     held_opened: Vec<u64>,
     /// Ids of the peer that are not answered.
@@ -186,7 +215,7 @@ impl World {
             (config.running, config.pending) = (2, 2);
         }
         let mut keys = Objects::default();
-        let root = thing(&mut keys, 0, alive);
+        let root = thing(&mut keys, 0, false, alive);
         World {
             // harness: there is no peer but bytes; `finish` asserts that the tables end empty
             session: Session::new(config, Some(root.clone())),
@@ -201,6 +230,7 @@ impl World {
             running: Vec::new(),
             calls: Vec::new(),
             receipts: Vec::new(),
+            streams: Vec::new(),
             held: Vec::new(),
             held_opened: Vec::new(),
             asked: BTreeSet::new(),
@@ -211,7 +241,11 @@ impl World {
     }
 
     fn thing(&mut self) -> Thing {
-        let thing = thing(&mut self.keys, self.things.len(), &self.alive);
+        self.make(false)
+    }
+
+    fn make(&mut self, stream: bool) -> Thing {
+        let thing = thing(&mut self.keys, self.things.len(), stream, &self.alive);
         self.things.push(thing.clone());
         thing
     }
@@ -296,8 +330,10 @@ impl World {
             match event {
                 Event::Start(thing, invocation) => self.running.push((thing, invocation)),
                 Event::Stop(id) => self.stop(id),
-                // None of these things is one; where that changes, it has no items.
-                Event::Stream(_, key) => self.session.end_stream(key, None),
+                Event::Stream(thing, key) => {
+                    assert!(thing.is_stream(), "R19: begun as one");
+                    self.streams.push(key);
+                }
                 // Nothing is forwarded here.
                 Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                     unreachable!("nothing was passed on")
@@ -365,6 +401,14 @@ impl World {
             }
             24 if !self.running.is_empty() => self.running.rotate_left(1),
             25 => self.take_answers(),
+            27 | 28 => self.send_item(deed == 28),
+            29 | 30 => {
+                if let Some(key) = self.streams.pop() {
+                    let fault = (deed == 30).then(|| Fault::new(Code::Denied, "no more"));
+                    self.session.end_stream(key, fault);
+                }
+            }
+            31 => self.read_items(),
             26 => {
                 if let Some(thing) = self.things.last() {
                     thing.0.revoked.set(true);
@@ -394,6 +438,7 @@ impl World {
             6 | 7 => theirs,
             8 | 9 => Some(Cap::Given(again)),
             10 => Some(Cap::Broken(Fault::new(Code::Denied, "no"))),
+            14 | 15 => Some(Cap::Given(self.make(true))),
             _ => None,
         };
         let caps: Vec<Cap<Thing>> = cap.into_iter().collect();
@@ -407,6 +452,31 @@ impl World {
             self.keep(call.caps);
         } else {
             self.session.discard(call.caps);
+        }
+    }
+
+    /// An item of our last stream, with a stream in it or without.
+    fn send_item(&mut self, with: bool) {
+        let Some(&key) = self.streams.last() else {
+            return;
+        };
+        let caps = if with {
+            vec![Cap::Given(self.make(true))]
+        } else {
+            Vec::new()
+        };
+        let items = if with { WITH_CAPS[1] } else { &[0x91, 7] };
+        match self.session.poll_send(key, items, &caps, Waker::noop()) {
+            Poll::Ready(Err(fault)) => self.session.end_stream(key, Some(fault)),
+            Poll::Ready(Ok(())) | Poll::Pending => {}
+        }
+    }
+
+    /// Reads what we were given last, as if it were a stream.
+    fn read_items(&mut self) {
+        let Some(&key) = self.held.last() else { return };
+        if let Poll::Ready(Pulled::Items(_, caps)) = self.session.poll_items(key, Waker::noop()) {
+            self.keep(caps);
         }
     }
 
@@ -458,9 +528,9 @@ impl World {
     fn take_answers(&mut self) {
         for mut key in std::mem::take(&mut self.calls) {
             match self.session.poll_call(&mut key, Waker::noop()) {
-                std::task::Poll::Ready(Ok((_, caps))) => self.keep(caps),
-                std::task::Poll::Ready(Err(_)) => {}
-                std::task::Poll::Pending => self.calls.push(key),
+                Poll::Ready(Ok((_, caps))) => self.keep(caps),
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => self.calls.push(key),
             }
         }
     }
@@ -507,10 +577,16 @@ impl World {
             None,
             "nothing is said after the end"
         );
-        self.running.clear();
+        // What came of a stream may still be read, until the reference is released.
+        for (_, call) in std::mem::take(&mut self.running) {
+            self.session.discard(call.caps);
+        }
         for mut key in std::mem::take(&mut self.calls) {
-            let outcome = self.session.poll_call(&mut key, Waker::noop());
-            assert!(outcome.is_ready(), "R17.5: {key:?} has no outcome");
+            match self.session.poll_call(&mut key, Waker::noop()) {
+                Poll::Ready(Ok((_, caps))) => self.session.discard(caps),
+                Poll::Ready(Err(_)) => {}
+                Poll::Pending => panic!("R17.5: {key:?} has no outcome"),
+            }
         }
         for key in std::mem::take(&mut self.receipts) {
             self.session.forget_receipt(key);
