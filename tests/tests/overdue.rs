@@ -56,6 +56,8 @@ async fn slow(limits: SessionLimits) -> (Harness, SlowHandle, Sender<()>) {
         .with(|rooted| rooted.limits(limits))
         .memory(Duration::ZERO);
     let slow = harness.connect().await;
+    // The client may be welcome before the server's end can be asked.
+    until("a session", || !harness.server_ends().is_empty()).await;
     (harness, slow, open)
 }
 
