@@ -29,7 +29,7 @@ use crate::transport::{endpoint::AddressError, tls};
 
 /// S1: the whole handshake, name look-up and TCP included.
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Until transfers are built (R18), no payload is longer than one frame.
+/// What this library calls itself in HELLO.
 const AGENT: &str = concat!("helve/", env!("CARGO_PKG_VERSION"));
 
 /// Why there is no connection.
