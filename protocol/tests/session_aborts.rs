@@ -7,7 +7,7 @@ use std::task::Waker;
 use bytes::Bytes;
 use harness::*;
 use helve_handles::{Descriptor, Tag, Target};
-use helve_protocol::frame::{CallExtOut, CallKind, Frame, put_transfer, write_call, write_part};
+use helve_protocol::frame::{CallKind, Frame, put_transfer, write_part};
 use helve_protocol::session::{CallKey, Cap, EndCause, Reply};
 use helve_protocol::{Code, Limits};
 
@@ -96,19 +96,7 @@ fn a_call_that_is_refused_at_once_stops_sending() {
     pair.finish();
 
     let mut pair = Pair::new();
-    let mut frame = Vec::new();
-    let mut announced = Vec::new();
-    put_transfer(&mut announced, 200_000);
-    write_call(
-        &mut frame,
-        CallKind::Call,
-        1,
-        Target::host(99),
-        METHOD,
-        &announced,
-        &[],
-        &CallExtOut::default(),
-    );
+    let frame = head_frame(CallKind::Call, 1, Target::host(99), 200_000);
     // GONE comes before the first PART, and what comes all the same is taken.
     let data = vec![0; 65_536];
     let first = message(1, 0, &[&|buf| buf.extend_from_slice(&frame)]);
@@ -211,19 +199,7 @@ fn an_aborted_result_ends_its_call_as_cancelled() {
 fn an_aborted_tell_is_dropped() {
     // R18.11
     let mut pair = Pair::new();
-    let mut frame = Vec::new();
-    let mut announced = Vec::new();
-    put_transfer(&mut announced, 100_000);
-    write_call(
-        &mut frame,
-        CallKind::Tell,
-        0,
-        Target::ROOT,
-        METHOD,
-        &announced,
-        &[],
-        &CallExtOut::default(),
-    );
+    let frame = head_frame(CallKind::Tell, 0, Target::ROOT, 100_000);
     let both = message(
         1,
         0,
@@ -240,19 +216,7 @@ fn an_aborted_tell_is_dropped() {
 #[test]
 fn wrong_parts_are_violations() {
     // R18.9, R18.8, R18.7
-    let mut announced = Vec::new();
-    put_transfer(&mut announced, 70_000);
-    let mut call = Vec::new();
-    write_call(
-        &mut call,
-        CallKind::Call,
-        1,
-        Target::ROOT,
-        METHOD,
-        &announced,
-        &[],
-        &CallExtOut::default(),
-    );
+    let call = head_frame(CallKind::Call, 1, Target::ROOT, 70_000);
     let data = vec![0; 65_536];
     let broken = |frames: &[Writer<'_>], limits: Limits| {
         let mut pair = Pair::with(&Setup {
@@ -276,30 +240,15 @@ fn wrong_parts_are_violations() {
     );
     // Above the limits that were stated.
     assert_eq!(broken(&[head], limits.with_frame(69_999)), "R18.8");
-    let second = |buf: &mut Vec<u8>| {
-        let ext = CallExtOut::default();
-        let on = Target::ROOT;
-        write_call(buf, CallKind::Call, 2, on, METHOD, &announced, &[], &ext);
-    };
+    let next = head_frame(CallKind::Call, 2, Target::ROOT, 70_000);
+    let second = |buf: &mut Vec<u8>| buf.extend_from_slice(&next);
     assert_eq!(broken(&[head, &second], limits.with_transfers(1)), "R18.7");
 }
 
 #[test]
 fn an_assembled_payload_is_scanned_before_it_is_delivered() {
     // E4.11, E4.10
-    let mut announced = Vec::new();
-    put_transfer(&mut announced, 65_540);
-    let mut call = Vec::new();
-    write_call(
-        &mut call,
-        CallKind::Call,
-        1,
-        Target::ROOT,
-        METHOD,
-        &announced,
-        &[],
-        &CallExtOut::default(),
-    );
+    let call = head_frame(CallKind::Call, 1, Target::ROOT, 65_540);
     let good = args(65_540);
     let check = |bytes: &[u8]| {
         let mut pair = Pair::new();

@@ -1,9 +1,11 @@
 //! Long payloads for the tests of transfers.
 
 use bytes::Bytes;
+use helve_handles::Target;
+use helve_protocol::frame::{CallExtOut, CallKind, put_transfer, write_call};
 use helve_protocol::session::{CallKey, Cap, ImportKey, Outgoing, ReceiptKey};
 
-use super::{A, Pair, Read, Side, TestObject};
+use super::{A, METHOD, Pair, Read, Side, TestObject};
 
 pub const MIB: usize = 1 << 20;
 
@@ -66,4 +68,13 @@ pub fn kinds(pair: &mut Pair, mark: usize) -> Vec<u8> {
 /// What each frame is that a side sent since `mark`: its kind.
 pub fn kinds_of(pair: &mut Pair, side: Side, mark: usize) -> Vec<u8> {
     pair.frames(side, mark).iter().map(Read::kind).collect()
+}
+
+/// The head of a call whose arguments, `len` bytes, follow in PARTs.
+pub fn head_frame(kind: CallKind, id: u64, target: Target, len: u64) -> Vec<u8> {
+    let (mut frame, mut announced) = (Vec::new(), Vec::new());
+    put_transfer(&mut announced, len);
+    let ext = CallExtOut::default();
+    write_call(&mut frame, kind, id, target, METHOD, &announced, &[], &ext);
+    frame
 }

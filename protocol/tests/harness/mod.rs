@@ -30,7 +30,7 @@ pub const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
 /// A method of the tests' own.
 pub const METHOD: u32 = 7;
 
-pub use long::{MIB, args, call_by, call_with, kinds, kinds_of, tell_with, value};
+pub use long::{MIB, args, call_by, call_with, head_frame, kinds, kinds_of, tell_with, value};
 pub use objects::{Flag, Nursery, TestObject};
 pub use setup::Side::{A, B};
 pub use setup::{Setup, Side};
