@@ -62,11 +62,6 @@ impl Parsed {
         }
     }
 
-    /// Gives memory back, for a connection that has gone idle.
-    pub fn release_memory(&mut self) {
-        *self = Parsed::default();
-    }
-
     /// A cap table.
     pub fn caps_of(&self, caps: Span) -> &[Descriptor] {
         self.caps.get(caps.range()).unwrap_or_default()

@@ -107,13 +107,6 @@ impl BatchWriter {
             count,
         }
     }
-
-    /// Gives memory back when the connection has gone idle. Does nothing while frames wait.
-    pub fn release_memory(&mut self) {
-        if self.is_empty() {
-            *self = BatchWriter::default();
-        }
-    }
 }
 
 /// A batch of the one frame that `write` appends, about `room` bytes long: one allocation, and nothing is moved.

@@ -141,17 +141,6 @@ fn sealing_moves_no_frame_and_few_bytes_pin_no_large_buffer() {
     assert_eq!(read(&small.message).frames, [Frame::Cancel { id: 1 }]);
 }
 
-#[test]
-fn an_idle_writer_gives_its_memory_back_but_never_its_frames() {
-    let mut writer = BatchWriter::new();
-    writer.frame(|buf| frame::write_cancel(buf, 1));
-    writer.release_memory();
-    assert_eq!(writer.frames(), 1);
-    assert_eq!(read(&writer.seal(1, 0, false).message).frames.len(), 1);
-    writer.release_memory();
-    assert!(writer.is_empty());
-}
-
 // R11.4 E4.1
 #[test]
 fn the_last_frame_is_checked_before_the_first_is_told() {

@@ -1,4 +1,7 @@
-//! Numbers, acknowledgements and the replay buffer (S2-S5): what goes out, in which order, and what is kept.
+//! Numbers and the replay buffer (S2-S5): what goes out, in which order, and what is kept. Acknowledgements stand in
+//! `flow/acks.rs`.
+
+mod acks;
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -10,20 +13,13 @@ use super::permits::{DEPTHS, Grant};
 use super::transfer::{Of, Transfers};
 use super::{Object, Role, Session, Time};
 use crate::Violation;
-use crate::batch::{BatchWriter, Parsed, Sealed};
+use crate::batch::{BatchWriter, Sealed};
 use crate::frame;
 use crate::limits::{FRAMES_MAX, PAYLOAD_MAX, RELEASE_PAIRS_MAX, REST_MAX_WIDE};
 use crate::rope::Rope;
 
 /// A batch is sealed here, so that both ends work at once.
 const SEAL: usize = 32 * 1024;
-/// S4: an ack is due after so many frames, bytes, or so long.
-const ACK_FRAMES: usize = 64;
-const ACK_BYTES: usize = 64 * 1024;
-const ACK_MS: u64 = 25;
-/// An ack goes even before all that has come is read, after a quarter of what the peer's replay buffer holds: it can
-/// send on meanwhile.
-const ACK_SOON: usize = FRAMES_MAX / 4;
 /// S5.
 const REPLAY_FRAMES: u64 = FRAMES_MAX as u64;
 /// No frame that we write is longer.
@@ -132,39 +128,6 @@ impl Flow {
         }
     }
 
-    /// How many frames of a batch were taken before (S2). A gap cannot be healed without resume.
-    pub(super) fn repeated(&self, parsed: &Parsed) -> Result<usize, Violation> {
-        if parsed.frames.is_empty() {
-            return Ok(0);
-        }
-        match (self.received + 1).checked_sub(parsed.first_seq) {
-            Some(skip) => Ok(usize::try_from(skip).unwrap_or(usize::MAX)),
-            None => Err(Violation {
-                rule: "S2.3",
-                what: "a gap in the sequence numbers",
-            }),
-        }
-    }
-
-    /// One more frame is accepted into the session's state (S3).
-    #[inline]
-    pub(super) fn take_one(&mut self) {
-        self.received += 1;
-    }
-
-    pub(super) fn took(&mut self, bytes: usize, frames: usize, asked: bool, now: Time) {
-        self.ack_now |= asked;
-        if frames > 0 {
-            self.owed_frames += frames;
-            self.owed_bytes += bytes;
-            self.owe(now);
-        }
-    }
-
-    fn owe(&mut self, now: Time) {
-        self.owed_since.get_or_insert(now);
-    }
-
     fn used(&self) -> usize {
         self.kept_bytes + self.out.len()
     }
@@ -211,11 +174,6 @@ impl Flow {
         });
         self.acked_theirs();
         sealed.message
-    }
-
-    fn acked_theirs(&mut self) {
-        (self.ask, self.ack_now) = (false, false);
-        (self.owed_frames, self.owed_bytes, self.owed_since) = (0, 0, None);
     }
 
     /// Numbers a frame and seals it at once. Nothing may wait to be sealed before it.
@@ -346,74 +304,6 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// The peer has accepted our frames up to `ack` (S3).
-    pub(super) fn acked(&mut self, ack: u64) -> Result<(), Violation> {
-        let flow = &mut self.flow;
-        if ack >= flow.first {
-            return Err(Violation {
-                rule: "S3.4",
-                what: "an ack of frames that were not sent",
-            });
-        }
-        if ack <= flow.acked {
-            return Ok(());
-        }
-        flow.acked = ack;
-        while flow.kept.front().is_some_and(|kept| kept.last <= ack) {
-            if let Some(kept) = flow.kept.pop_front() {
-                flow.kept_bytes -= kept.frames.len();
-            }
-        }
-        flow.transfers.acked(ack);
-        if self.credit_owed > 0 {
-            // It may have waited for this room, past its time.
-            flow.owe(self.now);
-        }
-        if !flow.waiters.is_empty() {
-            let wakes = &mut self.wakes;
-            flow.waiters.retain(|(seq, waker)| {
-                let done = *seq <= ack;
-                if done {
-                    wakes.push(waker.clone());
-                }
-                !done
-            });
-        }
-        Ok(())
-    }
-
-    /// The next message asks for an ack (S4.2).
-    pub(super) fn ask_ack(&mut self) {
-        self.flow.ask = true;
-    }
-
-    /// Whether the peer has accepted frame `seq`.
-    pub(super) fn is_acked(&self, seq: u64) -> bool {
-        seq <= self.flow.acked
-    }
-
-    /// Ready once the peer has accepted frame `seq`; until then the task is woken, and the next batch asks for an ack.
-    pub(super) fn poll_acked(&mut self, seq: u64, waker: &Waker) -> bool {
-        if seq <= self.flow.acked {
-            return true;
-        }
-        if !self
-            .flow
-            .waiters
-            .iter()
-            .any(|(s, w)| *s == seq && w.will_wake(waker))
-        {
-            self.flow.waiters.push((seq, waker.clone()));
-        }
-        self.flow.ask = true;
-        false
-    }
-
-    /// How many frames of the peer's were accepted.
-    pub fn received(&self) -> u64 {
-        self.flow.received
-    }
-
     /// How many frames of ours were handed out to be sent.
     pub fn sent(&self) -> u64 {
         self.flow.first - 1
@@ -463,25 +353,9 @@ impl<O: Object> Session<O> {
         }
     }
 
-    fn ack_is_due(&self) -> bool {
-        let flow = &self.flow;
-        flow.ack_now
-            || flow.ask
-            || flow.owed_frames >= ACK_FRAMES
-            || flow.owed_bytes >= ACK_BYTES
-            || flow
-                .owed_since
-                .is_some_and(|since| since.plus_ms(ACK_MS) <= self.now)
-    }
-
-    /// Whether the peer waits for an ack that must go before any handler of its batch is polled (S4).
-    pub fn must_ack_first(&self) -> bool {
-        self.flow.ack_now
-    }
-
     /// When [`set_now`](Self::set_now) and [`poll_transmit`](Self::poll_transmit) must be called even if nothing happens.
     pub fn timeout(&self) -> Option<Time> {
-        let ack = self.flow.owed_since.map(|since| since.plus_ms(ACK_MS));
+        let ack = self.flow.ack_until();
         match self.slowed_until() {
             None => ack,
             until => ack.into_iter().chain(until).min(),
@@ -496,8 +370,7 @@ impl<O: Object> Session<O> {
             || !flow.releases.is_empty() && self.has_room()
             || flow.ask
             || flow.ack_now
-            || flow.owed_frames >= ACK_FRAMES
-            || flow.owed_bytes >= ACK_BYTES
+            || flow.owes_many()
             || self.owes_much_credit()
             || self.has_part()
     }
@@ -520,12 +393,6 @@ impl<O: Object> Session<O> {
     #[inline]
     pub fn is_crowded(&self) -> bool {
         !self.flow.sealed.is_empty()
-    }
-
-    /// Whether the peer may soon have to stop for want of an ack, because its replay buffer is full (S5).
-    #[inline]
-    pub fn owes_ack_soon(&self) -> bool {
-        self.flow.owed_frames >= ACK_SOON
     }
 
     /// How many frames stand in the batch being gathered.
@@ -625,14 +492,5 @@ impl<O: Object> Session<O> {
             transfers,
             ..Flow::default()
         };
-    }
-
-    /// Gives memory back that an idle session does not need.
-    pub fn release_memory(&mut self) {
-        self.flow.out.release_memory();
-        self.events.shrink_to_fit();
-        self.wakes = Vec::new();
-        self.garbage.shrink_to_fit();
-        self.parsed = Parsed::default();
     }
 }
