@@ -4,17 +4,23 @@
 //! the runtime that people use.
 #![forbid(unsafe_code)]
 
+pub mod codec;
 pub mod id;
 pub mod lease;
 pub mod objects;
+pub mod patch;
 pub mod put;
+pub mod references;
 pub mod rising;
 pub mod schema;
 pub mod short;
+pub mod track;
 pub mod wire;
 
 pub use id::{Descriptor, Tag, Target};
 pub use lease::Lease;
 pub use objects::{ObjectKey, Objects};
+pub use references::Reference;
 pub use rising::{IdHash, RisingMap};
+pub use track::Track;
 pub use wire::Wire;

@@ -3,10 +3,10 @@
 //!
 //! A type is encoded as `[ref, type*]`, the types in order of first visit (objects.md, "Descriptor"):
 //! - ref: 0 and up an index into the types; -1 bool, -2..-5 u8..u64, -6..-9 i8..i64, -10 f32, -11 f64, -12 str,
-//!   -13 char, -14 bytes, -17 Uuid, -18 Duration, -19 unit, -20 a leaf of unknown form.
+//!   -13 char, -14 bytes, -15 Text, -16 Counter, -17 Uuid, -18 Duration, -19 unit, -20 a leaf of unknown form.
 //! - type: `[0, name, [field*]]` struct, `[1, ref*]` tuple, `[2, ref, n]` array, `[3, ref]` sequence, `[4, ref]` set,
 //!   `[5, key, ref, sorted]` map, `[6, ref]` option, `[7, name, repr, [[wire name, shape, [field*]]*]]` enum,
-//!   `[8, interface id]` handle, `[10, ref]` stream.
+//!   `[8, interface id]` handle, `[9, ref]` Shared, `[10, ref]` stream.
 //! - field: `[wire name, ref, flags]`, the wire name empty where it has none; flags 1 default, 2 skippable, 4 js_number,
 //!   8 flatten. repr: `[]`, `[tag]`, `[tag, content]`, or `[nil]` for untagged.
 //!
@@ -108,6 +108,10 @@ pub enum TypeDesc {
     Str,
     Char,
     Bytes,
+    /// A string that is edited in place (`track::Text`).
+    Text,
+    /// An int that is added to (`track::Counter`).
+    Counter,
     Uuid,
     Duration,
     Unit,
@@ -138,6 +142,8 @@ pub enum TypeDesc {
     Handle(&'static InterfaceDesc),
     /// Values of this type, one after another (`Streaming`).
     Stream(TypeRef),
+    /// A shared value of this type (`Shared`).
+    Shared(TypeRef),
     /// The same on the wire as another type: a `Box`, a newtype.
     Same(TypeRef),
 }
@@ -463,6 +469,7 @@ impl Types {
             TypeDesc::Seq(item)
             | TypeDesc::Set(item)
             | TypeDesc::Option(item)
+            | TypeDesc::Shared(item)
             | TypeDesc::Stream(item) => {
                 put_array(&mut out, 2);
                 put_int(
@@ -471,6 +478,7 @@ impl Types {
                         TypeDesc::Seq(_) => 3,
                         TypeDesc::Set(_) => 4,
                         TypeDesc::Option(_) => 6,
+                        TypeDesc::Shared(_) => 9,
                         _ => 10,
                     },
                 );
@@ -538,6 +546,8 @@ fn leaf(desc: &TypeDesc) -> Option<i64> {
         TypeDesc::Str => -12,
         TypeDesc::Char => -13,
         TypeDesc::Bytes => -14,
+        TypeDesc::Text => -15,
+        TypeDesc::Counter => -16,
         TypeDesc::Uuid => -17,
         TypeDesc::Duration => -18,
         TypeDesc::Unit => -19,

@@ -3,7 +3,6 @@
 
 use std::cell::Cell;
 
-use rmp_serde::config::BytesMode;
 use serde::{Deserialize, Serialize};
 
 use crate::error::RpcError;
@@ -13,12 +12,7 @@ pub(crate) fn encode_into<T: Serialize + ?Sized>(
     value: &T,
     out: &mut Vec<u8>,
 ) -> Result<(), RpcError> {
-    let mut serializer = rmp_serde::Serializer::new(out)
-        .with_struct_map()
-        .with_bytes(BytesMode::ForceIterables);
-    value
-        .serialize(&mut serializer)
-        .map_err(|e| RpcError::Encode(e.to_string()))
+    helve_handles::codec::encode_into(value, out).map_err(|e| RpcError::Encode(e.to_string()))
 }
 
 /// One value.

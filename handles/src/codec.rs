@@ -1,0 +1,16 @@
+//! User values to MessagePack, as section 2 of the protocol has it: structs are maps by name, bytes are `bin`.
+
+use rmp_serde::config::BytesMode;
+use rmp_serde::encode::Error;
+use serde::Serialize;
+
+/// Appends one value. On an error the buffer may hold a part of it.
+///
+/// # Errors
+/// Those of the value's own `Serialize`.
+pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    let mut serializer = rmp_serde::Serializer::new(out)
+        .with_struct_map()
+        .with_bytes(BytesMode::ForceIterables);
+    value.serialize(&mut serializer)
+}
