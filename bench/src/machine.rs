@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
@@ -24,12 +25,13 @@ pub(crate) fn resident() -> io::Result<u64> {
         .ok_or_else(|| io::Error::other("no RssAnon in /proc/self/status"))
 }
 
-/// Keeps the calling thread on the `which`-th of the cores that it may use, the last if there are fewer.
+/// Keeps the calling thread on the `which`-th of the cores that the process may use, the last if there are fewer.
 pub(crate) fn pin(which: usize) -> io::Result<()> {
+    // Looked up once: a thread inherits what its parent was pinned to, and may be moved away from there.
+    static CORES: OnceLock<Vec<usize>> = OnceLock::new();
     let allowed = sched_getaffinity(None)?;
-    let cores: Vec<usize> = (0..CpuSet::MAX_CPU)
-        .filter(|core| allowed.is_set(*core))
-        .collect();
+    let allowed = || (0..CpuSet::MAX_CPU).filter(|core| allowed.is_set(*core));
+    let cores = CORES.get_or_init(|| allowed().collect());
     if let Some(core) = cores.get(which).or(cores.last()) {
         let mut one = CpuSet::new();
         one.set(*core);
