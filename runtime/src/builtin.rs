@@ -23,7 +23,7 @@ pub(crate) fn has(method: u32) -> bool {
 }
 
 /// Answers a call of one of them, made on this root.
-pub(crate) fn serve(root: &ObjectRef, call: Incoming) {
+pub(crate) fn serve(root: &ObjectRef, call: Incoming<'_>) {
     if call.method() == PING {
         return call.answer(&[0xc0]);
     }

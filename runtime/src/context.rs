@@ -118,6 +118,13 @@ impl Cx {
         }
     }
 
+    /// The same context for the next call of the same peer: as [`incoming`](Self::incoming) makes it, without touching
+    /// the count of the peer.
+    #[inline]
+    pub(crate) fn renewed(self, deadline: Option<Instant>, depth: u8, chain: Option<u64>) -> Cx {
+        Cx::incoming(self.peer, deadline, depth, chain)
+    }
+
     /// What generated code enters an object with where its method does not ask for the context: nobody sees the peer.
     #[doc(hidden)]
     pub fn unseen(&self) -> Cx {

@@ -36,9 +36,12 @@ use crate::spent;
 /// The largest future whose memory is kept.
 const KEEP_MAX: usize = 4 << 10;
 
-/// A call that arrived. Generated code takes its [`method`](Self::method) and [`serve`](Self::serve)s it.
-pub struct Incoming {
-    conn: Arc<Conn>,
+/// A call that arrived, in the hands of the connection task. Generated code takes its [`method`](Self::method) and
+/// [`serve`](Self::serve)s it.
+pub struct Incoming<'a> {
+    /// Borrowed: most calls are done in place, and a count would cost each of them two atomic operations.
+    conn: &'a Arc<Conn>,
+    replies: &'a mut Replies,
     invocation: Invocation<ObjectRef>,
 }
 
@@ -51,64 +54,37 @@ pub(crate) struct Replies {
     pub(crate) told: Vec<IncomingId>,
     /// Long arguments, to be freed when the replies are out: it may take milliseconds.
     pub(crate) spent: Vec<Bytes>,
+    /// The context of the last call that was done in place. The next one takes it over, and the peer with it.
+    cx: Option<Cx>,
 }
 
 /// A value that does not go among the replies of a turn.
 type Apart = (Bytes, Option<Box<OutCaps>>);
 
-/// Whose batch it is, and what it was answered so far.
-type Turn = (*const Conn, Box<Replies>);
-
-thread_local! {
-    /// Set while the connection task of this thread starts the calls of one batch.
-    static TURN: Cell<Option<Turn>> = const { Cell::new(None) };
-}
-
-/// Runs `f`, collecting into `replies` what is answered in place on `conn`.
-pub(crate) fn collect(conn: &Arc<Conn>, replies: &mut Option<Box<Replies>>, f: impl FnOnce()) {
-    struct Restore<'a>(&'a mut Option<Box<Replies>>, Option<Turn>);
-    impl Drop for Restore<'_> {
-        fn drop(&mut self) {
-            if let Some((_, replies)) = TURN.replace(self.1.take()) {
-                *self.0 = Some(replies);
-            }
-        }
-    }
-    let mine = (Arc::as_ptr(conn), replies.take().unwrap_or_default());
-    let outer = TURN.replace(Some(mine));
-    let _restore = Restore(replies, outer);
-    f();
-}
-
-/// Runs `f` on the replies of the turn, if this thread is in one of this connection. `f` runs no user code that may
-/// panic.
-#[inline]
-fn in_turn<R>(conn: &Arc<Conn>, f: impl FnOnce(&mut Replies) -> R) -> Option<R> {
-    let mut turn = TURN.take();
-    let result = match &mut turn {
-        Some((whose, replies)) if *whose == Arc::as_ptr(conn) => Some(f(replies)),
-        _ => None,
-    };
-    TURN.with(|here| here.set(turn));
-    result
-}
-
-/// What answers a call, with the means to do so later.
-struct Answering {
-    conn: Arc<Conn>,
+/// What answers a call.
+struct Answering<'a> {
+    conn: &'a Arc<Conn>,
     id: IncomingId,
     kind: CallKind,
     lease: Option<Lease>,
 }
 
-impl Incoming {
-    pub(crate) fn new(conn: &Arc<Conn>, invocation: Invocation<ObjectRef>) -> Incoming {
-        let conn = conn.clone();
-        Incoming { conn, invocation }
+impl<'a> Incoming<'a> {
+    #[inline]
+    pub(crate) fn new(
+        conn: &'a Arc<Conn>,
+        replies: &'a mut Replies,
+        invocation: Invocation<ObjectRef>,
+    ) -> Incoming<'a> {
+        Incoming {
+            conn,
+            replies,
+            invocation,
+        }
     }
 
     /// What it is made of.
-    pub(crate) fn into_parts(self) -> (Arc<Conn>, Invocation<ObjectRef>) {
+    pub(crate) fn into_parts(self) -> (&'a Arc<Conn>, Invocation<ObjectRef>) {
         (self.conn, self.invocation)
     }
 
@@ -136,8 +112,10 @@ impl Incoming {
 
     /// Answers with an error, without running anything.
     pub(crate) fn refuse(self, fault: Fault) {
-        let Incoming { conn, invocation } = self;
-        observe::ended(&conn, invocation.id, Some(fault.code));
+        let Incoming {
+            conn, invocation, ..
+        } = self;
+        observe::ended(conn, invocation.id, Some(fault.code));
         conn.with(|session| {
             session.discard(invocation.caps);
             session.respond(invocation.id, Reply::Fault(fault));
@@ -146,8 +124,10 @@ impl Incoming {
 
     /// Answers with an encoded value that holds no references.
     pub(crate) fn answer(self, value: &[u8]) {
-        let Incoming { conn, invocation } = self;
-        observe::ended(&conn, invocation.id, None);
+        let Incoming {
+            conn, invocation, ..
+        } = self;
+        observe::ended(conn, invocation.id, None);
         conn.with(|session| {
             session.discard(invocation.caps);
             session.respond(invocation.id, Reply::Value(value, &[]));
@@ -174,16 +154,22 @@ impl Incoming {
     where
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
-        let Incoming { conn, invocation } = self;
-        let (method, ours) = (invocation.method, invocation.deadline_is_ours());
+        let Incoming {
+            conn,
+            replies,
+            invocation,
+        } = self;
+        let (id, kind, method) = (invocation.id, invocation.kind, invocation.method);
         let deadline = invocation.deadline().map(|at| conn.instant_of(at));
-        let mut cx = Cx::incoming(
-            Some(conn.peer.clone()),
-            deadline,
-            invocation.depth,
-            invocation.chain(),
-        );
-        if let Some(trace) = observe::trace_of(&conn, &invocation) {
+        let ours = invocation.deadline_is_ours();
+        let (depth, chain) = (invocation.depth, invocation.chain());
+        let mut cx = match replies.cx.take() {
+            Some(cx) => cx.renewed(deadline, depth, chain),
+            None => Cx::incoming(Some(conn.peer.clone()), deadline, depth, chain),
+        };
+        let trace = observe::trace_of(conn, &invocation);
+        let traced = trace.is_some();
+        if let Some(trace) = trace {
             cx = cx.traced(trace);
         }
         let lends = invocation
@@ -195,13 +181,7 @@ impl Incoming {
         let caps = if plain {
             None
         } else {
-            InCaps::new(&conn, invocation.caps, lease.clone())
-        };
-        let answering = Answering {
-            conn,
-            id: invocation.id,
-            kind: invocation.kind,
-            lease,
+            InCaps::new(conn, invocation.caps, lease.clone())
         };
         let long = spent::is_long(invocation.args.len()).then(|| invocation.args.to_bytes());
         let mut place = Place::<F>::kept();
@@ -209,16 +189,30 @@ impl Incoming {
         let mut cx = Some(cx);
         // The one poll in place; a method that waits is polled again at once by its own task.
         let task = &mut Context::from_waker(Waker::noop());
-        match poll_caught(&mut cx, &answering.conn, answering.id, &mut place, task) {
+        match poll_caught(&mut cx, conn, id, &mut place, task) {
             Poll::Ready(result) => {
                 place.set(None);
                 Place::keep(place);
-                answering.answer::<M, E>(result, plain);
-                long.into_iter().for_each(keep_until_flushed);
+                if !traced {
+                    replies.cx = cx;
+                }
+                let answering = Answering {
+                    conn,
+                    id,
+                    kind,
+                    lease,
+                };
+                // What brought references is answered under the lock, which lets them go.
+                answering.answer::<M, E>(result, Some(&mut *replies).filter(|_| plain));
+                // Freed once this turn's replies are out.
+                replies.spent.extend(long);
             }
             Poll::Pending => {
                 let call = Waits {
-                    answering,
+                    conn: conn.clone(),
+                    id,
+                    kind,
+                    lease,
                     cx,
                     method,
                     deadline,
@@ -276,19 +270,12 @@ fn poll_caught<T, E: CallFailure>(
     polled.unwrap_or_else(|panic| Poll::Ready(Err(panicked(&*panic).into())))
 }
 
-/// Long arguments of a call that is done: freed once this turn's replies are out.
-fn keep_until_flushed(long: Bytes) {
-    let mut turn = TURN.take();
-    match &mut turn {
-        Some((_, replies)) => replies.spent.push(long),
-        None => spent::free(vec![long]),
-    }
-    TURN.with(|here| here.set(turn));
-}
-
 /// A call whose method waits.
 struct Waits {
-    answering: Answering,
+    conn: Arc<Conn>,
+    id: IncomingId,
+    kind: CallKind,
+    lease: Option<Lease>,
     cx: Option<Cx>,
     /// Hash of its name.
     method: u32,
@@ -304,7 +291,10 @@ where
     F: Future<Output = Result<M::T, E>> + Send + 'static,
 {
     let Waits {
-        answering,
+        conn,
+        id,
+        kind,
+        lease,
         mut cx,
         method: name,
         deadline,
@@ -313,12 +303,10 @@ where
         long,
     } = call;
     let (handle, registration) = AbortHandle::new_pair();
-    let (conn, id) = (answering.conn.clone(), answering.id);
     conn.add_running(id, Method::new(handle, name, detached, deadline));
     let since = ours.then(Instant::now);
-    let (of, served) = (conn.clone(), id);
-    let method =
-        std::future::poll_fn(move |task| poll_caught(&mut cx, &of, served, &mut future, task));
+    let (of, to) = (conn.clone(), conn.clone());
+    let method = std::future::poll_fn(move |task| poll_caught(&mut cx, &of, id, &mut future, task));
     let task = async move {
         let limited = async {
             match deadline {
@@ -330,16 +318,22 @@ where
         let result = match Abortable::new(limited, registration).await {
             Ok(Some(result)) => result,
             Ok(None) => {
-                answering.conn.counters.ended_late();
+                to.counters.ended_late();
                 if let Some(since) = since {
-                    overdue(&answering.conn, id, name, since);
+                    overdue(&to, id, name, since);
                 }
                 Err(RpcError::Deadline.into())
             }
             Err(_) => Err(RpcError::Cancelled.into()),
         };
-        answering.conn.remove_running(id);
-        answering.answer::<M, E>(result, false);
+        to.remove_running(id);
+        let answering = Answering {
+            conn: &to,
+            id,
+            kind,
+            lease,
+        };
+        answering.answer::<M, E>(result, None);
         if let Some(long) = long {
             spent::free(vec![long]);
         }
@@ -373,9 +367,15 @@ pub(crate) fn answer_panic(conn: &Conn, id: IncomingId, panic: &(dyn Any + Send)
     conn.with(|session| session.respond(id, Reply::Fault(fault)));
 }
 
-impl Answering {
-    /// Encodes a result and sends it. `plain`: the call brought no references, so nothing has to expire.
-    fn answer<M: Typed, E: CallFailure>(self, result: Result<M::T, E>, plain: bool) {
+impl Answering<'_> {
+    /// Encodes a result and sends it. `replies` of the turn: the call was done in place, and brought no references, so
+    /// nothing has to expire. They are handed to the session after the batch.
+    #[inline]
+    fn answer<M: Typed, E: CallFailure>(
+        self,
+        result: Result<M::T, E>,
+        replies: Option<&mut Replies>,
+    ) {
         // R3: lent references are dead before RET is queued.
         if let Some(lease) = &self.lease {
             lease.end();
@@ -386,11 +386,12 @@ impl Answering {
         };
         if self.kind == CallKind::Tell {
             drop(value);
-            let told = plain && in_turn(&self.conn, |replies| replies.told.push(self.id)).is_some();
-            if told {
-                observe::ended(&self.conn, self.id, None);
-            } else {
-                self.send(Reply::Value(&[], &[]));
+            match replies {
+                Some(replies) => {
+                    replies.told.push(self.id);
+                    observe::ended(self.conn, self.id, None);
+                }
+                None => self.send(Reply::Value(&[], &[])),
             }
             return;
         }
@@ -401,11 +402,8 @@ impl Answering {
             rope.push(bulk.clone());
             return self.send(Reply::Rope(&rope, &[]));
         }
-        if plain
-            && self.kind == CallKind::Call
-            && let Some(rest) = in_turn(&self.conn, |replies| self.write::<M>(&value, replies))
-        {
-            match rest {
+        if let Some(replies) = replies.filter(|_| self.kind == CallKind::Call) {
+            match self.write::<M>(&value, replies) {
                 Ok(None) => {}
                 Ok(Some((bytes, caps))) if bytes.len() > PAYLOAD_MAX => {
                     self.send_long(&bytes, caps.as_deref());
@@ -451,7 +449,7 @@ impl Answering {
             return result.map(|()| Some((whole.slice(head..), caps)));
         }
         replies.done.push((self.id, replies.frames.len() as u32));
-        observe::ended(&self.conn, self.id, None);
+        observe::ended(self.conn, self.id, None);
         Ok(None)
     }
 
@@ -462,7 +460,7 @@ impl Answering {
         bytes: &mut Vec<u8>,
         caps: &mut Option<Box<OutCaps>>,
     ) -> Result<(), RpcError> {
-        let encode = || caps::encode_wire(&self.conn, value, bytes, caps);
+        let encode = || caps::encode_wire(self.conn, value, bytes, caps);
         catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 
@@ -487,7 +485,7 @@ impl Answering {
             Reply::Fault(fault) => Some(fault.code),
             _ => None,
         };
-        observe::ended(&self.conn, self.id, code);
+        observe::ended(self.conn, self.id, code);
         self.conn.with(|session| session.respond(self.id, reply));
     }
 

@@ -15,7 +15,7 @@ use tokio::time::{Instant, Sleep};
 
 use crate::builtin;
 use crate::connection::{Conn, Sleep as Next};
-use crate::dispatch::{Incoming, Replies, answer_panic, collect};
+use crate::dispatch::{Incoming, Replies, answer_panic};
 use crate::node::ObjectRef;
 use crate::observe;
 use crate::relay;
@@ -173,23 +173,19 @@ impl<L: Link> Driver<L> {
     /// Starts and stops methods, in order, and hands their replies to the session.
     fn work(&mut self) {
         self.says = true;
-        let (conn, events, replies) = (&self.conn, &mut self.events, &mut self.replies);
+        let (conn, events) = (&self.conn, &mut self.events);
+        let replies = &mut **self.replies.get_or_insert_default();
         while !events.is_empty() {
-            collect(conn, replies, || {
-                for event in events.drain(..) {
-                    match event {
-                        Event::Start(object, invocation) => start(conn, &object, invocation),
-                        Event::Stop(id) => conn.stop(id),
-                        Event::Stream(object, key) => object.0.local.run_stream(conn, key),
-                        Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
-                        Event::Broke(key, fault) => relay::broke(conn, key, fault),
-                        Event::Flows(key) => relay::flows(conn, key),
-                    }
+            for event in events.drain(..) {
+                match event {
+                    Event::Start(object, invocation) => start(conn, &object, invocation, replies),
+                    Event::Stop(id) => conn.stop(id),
+                    Event::Stream(object, key) => object.0.local.run_stream(conn, key),
+                    Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
+                    Event::Broke(key, fault) => relay::broke(conn, key, fault),
+                    Event::Flows(key) => relay::flows(conn, key),
                 }
-            });
-            let Some(replies) = replies else {
-                return;
-            };
+            }
             if !replies.done.is_empty() {
                 conn.with_task(|session| session.respond_written(&replies.frames, &replies.done));
             }
@@ -207,9 +203,7 @@ impl<L: Link> Driver<L> {
             replies.told.clear();
             replies.frames.clear();
         }
-        if let Some(replies) = &mut self.replies
-            && !replies.spent.is_empty()
-        {
+        if !replies.spent.is_empty() {
             self.spent.append(&mut replies.spent);
         }
     }
@@ -536,10 +530,15 @@ impl<L> Drop for Driver<L> {
     }
 }
 
-fn start(conn: &Arc<Conn>, object: &ObjectRef, invocation: Invocation<ObjectRef>) {
+fn start(
+    conn: &Arc<Conn>,
+    object: &ObjectRef,
+    invocation: Invocation<ObjectRef>,
+    replies: &mut Replies,
+) {
     observe::start(conn, object, &invocation);
     let on_root = invocation.is_on_root();
-    let call = Incoming::new(conn, invocation);
+    let call = Incoming::new(conn, replies, invocation);
     if on_root && builtin::has(call.method()) {
         return builtin::serve(object, call);
     }

@@ -74,7 +74,7 @@ pub fn open<T: Wire>(call: Call<Streaming<T>>) -> Streaming<T> {
 }
 
 /// Serves a call.
-pub fn serve<M: Fails, F>(call: Incoming, make: impl FnOnce(&Cx, Args) -> F)
+pub fn serve<M: Fails, F>(call: Incoming<'_>, make: impl FnOnce(&Cx, Args) -> F)
 where
     F: Future<Output = Result<M::T, M::E>> + Send + 'static,
 {
@@ -82,7 +82,7 @@ where
 }
 
 /// Serves a call that runs on when its session is lost.
-pub fn serve_detached<M: Fails, F>(call: Incoming, make: impl FnOnce(&Cx, Args) -> F)
+pub fn serve_detached<M: Fails, F>(call: Incoming<'_>, make: impl FnOnce(&Cx, Args) -> F)
 where
     F: Future<Output = Result<M::T, M::E>> + Send + 'static,
 {

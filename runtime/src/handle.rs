@@ -34,7 +34,7 @@ pub use remote::{Remote, Revoker, WeakHandle};
 /// Implemented by generated code for the object type of an interface, `dyn __CartObj`.
 pub trait Dispatch: Send + Sync + 'static {
     /// Finds the method and serves the call.
-    fn dispatch(self: Arc<Self>, call: Incoming);
+    fn dispatch(self: Arc<Self>, call: Incoming<'_>);
     /// The interface.
     fn interface() -> &'static InterfaceDesc;
 }

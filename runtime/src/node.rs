@@ -21,7 +21,7 @@ use crate::relay::Relay;
 
 /// A local object of some interface, seen without its type.
 pub(crate) trait AnyObject: Send + Sync + 'static {
-    fn dispatch(&self, call: Incoming);
+    fn dispatch(&self, call: Incoming<'_>);
     /// The typed handle inside, for a handle that comes home (R8).
     fn as_any(&self) -> &dyn Any;
     fn interface_id(&self) -> &'static str;
@@ -77,7 +77,7 @@ impl<D: ?Sized> Local<D> {
 }
 
 impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
-    fn dispatch(&self, call: Incoming) {
+    fn dispatch(&self, call: Incoming<'_>) {
         self.object.clone().dispatch(call);
     }
     fn as_any(&self) -> &dyn Any {

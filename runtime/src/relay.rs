@@ -73,7 +73,7 @@ pub(crate) fn typed(relay: &Relay, interface: Interface) -> Arc<RemoteRef> {
 }
 
 impl AnyObject for Relay {
-    fn dispatch(&self, call: Incoming) {
+    fn dispatch(&self, call: Incoming<'_>) {
         pass_on(&self.remote, call);
     }
     fn as_any(&self) -> &dyn Any {
@@ -325,7 +325,7 @@ fn carry(
 }
 
 /// Makes a call that came for a relay in the session that the relay leads to.
-fn pass_on(remote: &Arc<RemoteRef>, call: Incoming) {
+fn pass_on(remote: &Arc<RemoteRef>, call: Incoming<'_>) {
     let to = &remote.conn;
     let (from, mut invocation) = call.into_parts();
     let (id, kind) = (invocation.id, invocation.kind);
@@ -335,14 +335,14 @@ fn pass_on(remote: &Arc<RemoteRef>, call: Incoming) {
             "calls made inside calls are nested over 15 deep",
         );
         from.with(|session| session.discard(invocation.caps));
-        return refuse(&from, id, fault);
+        return refuse(from, id, fault);
     }
     // Both hold what is named until the call is numbered or waits, which holds it itself (R4).
     let (mut caps, mut keep) = (Vec::new(), Vec::new());
     for cap in std::mem::take(&mut invocation.caps) {
-        caps.push(carry(&from, to, cap, kind != CallKind::Tell, &mut keep));
+        caps.push(carry(from, to, cap, kind != CallKind::Tell, &mut keep));
     }
-    let trace = observe::trace_of(&from, &invocation);
+    let trace = observe::trace_of(from, &invocation);
     let out = Outgoing {
         to: remote.key,
         method: invocation.method,
@@ -381,7 +381,7 @@ fn pass_on(remote: &Arc<RemoteRef>, call: Incoming) {
         Ok(())
     });
     if let Err(fault) = passed {
-        refuse(&from, id, outward(fault));
+        refuse(from, id, outward(fault));
     }
 }
 

@@ -43,14 +43,14 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
         #quiet
         #vis trait #object #impl_generics: ::helve::__rt::Send + ::helve::__rt::Sync + 'static #where_clause {
             #(#signatures)*
-            fn __helve_dispatch(self: ::helve::__rt::Arc<Self>, call: ::helve::__rt::Incoming);
+            fn __helve_dispatch(self: ::helve::__rt::Arc<Self>, call: ::helve::__rt::Incoming<'_>);
         }
         #cfgs
         #quiet
         #[automatically_derived]
         impl #with_object #object #type_generics for ::helve::__rt::Object<__HelveT> #where_clause {
             #(#local)*
-            fn __helve_dispatch(self: ::helve::__rt::Arc<Self>, __helve_call: ::helve::__rt::Incoming) {
+            fn __helve_dispatch(self: ::helve::__rt::Arc<Self>, __helve_call: ::helve::__rt::Incoming<'_>) {
                 match __helve_call.method() {
                     #(#arms)*
                     _ => __helve_call.unimplemented(),
@@ -61,7 +61,7 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
         #quiet
         #[automatically_derived]
         impl #impl_generics ::helve::__rt::Dispatch for dyn #object #type_generics #where_clause {
-            fn dispatch(self: ::helve::__rt::Arc<Self>, call: ::helve::__rt::Incoming) {
+            fn dispatch(self: ::helve::__rt::Arc<Self>, call: ::helve::__rt::Incoming<'_>) {
                 self.__helve_dispatch(call)
             }
             fn interface() -> &'static ::helve::__rt::InterfaceDesc {

@@ -46,7 +46,7 @@ impl<T: Wire> Outlet<T> {
 }
 
 impl<T: Wire> AnyObject for Outlet<T> {
-    fn dispatch(&self, call: Incoming) {
+    fn dispatch(&self, call: Incoming<'_>) {
         call.unimplemented();
     }
     fn as_any(&self) -> &dyn Any {
