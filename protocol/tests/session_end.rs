@@ -163,7 +163,9 @@ fn methods_that_run_are_stopped_and_those_that_did_not_start_never_do() {
     while let Some(event) = pair.session(B).poll_event() {
         match event {
             Event::Stop(id) => stopped.push(id),
-            Event::Start(..) | Event::Stream(..) => panic!("started after the end"),
+            Event::Start(..) | Event::Tells(..) | Event::Stream(..) => {
+                panic!("started after the end")
+            }
             Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                 panic!("nothing was passed on")
             }

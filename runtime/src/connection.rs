@@ -254,7 +254,7 @@ impl Conn {
                 Event::Broke(key, fault) => relay::broke(self, key, fault),
                 // What came may still be read.
                 Event::Flows(key) => relay::flows(self, key),
-                Event::Start(..) | Event::Stop(_) | Event::Stream(..) => {}
+                Event::Start(..) | Event::Tells(..) | Event::Stop(_) | Event::Stream(..) => {}
             }
         }
     }

@@ -179,6 +179,11 @@ impl<L: Link> Driver<L> {
             for event in events.drain(..) {
                 match event {
                     Event::Start(object, invocation) => start(conn, &object, invocation, replies),
+                    Event::Tells(object, mut tells) => {
+                        while let Some(invocation) = tells.next_call() {
+                            start(conn, &object, invocation, replies);
+                        }
+                    }
                     Event::Stop(id) => conn.stop(id),
                     Event::Stream(object, key) => object.0.local.run_stream(conn, key),
                     Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),

@@ -2,6 +2,7 @@
 //! for nothing, within every grant. Above a rate its calls are slowed, never refused. Used by `incoming` and the module itself.
 
 use super::incoming::{IncomingId, Place, cancelled};
+use super::runs::Queued;
 use super::tables::Outcome;
 use super::transfer::Of;
 use super::{Event, Invocation, Object, Reply, Session, Time};
@@ -130,11 +131,12 @@ impl<O: Object> Session<O> {
                 }
             }
             Place::Queued => {
-                let queues = [&mut self.queued, &mut self.slowed];
-                let found = queues.into_iter().find_map(|queue| {
-                    let at = queue.iter().position(|(_, i)| i.id == id)?;
-                    queue.remove(at)
-                });
+                let queued = self.queued.iter().position(|queued| queued.is(id));
+                let slowed = self.slowed.iter().position(|(_, i)| i.id == id);
+                let found = match queued.and_then(|at| self.queued.remove(at)) {
+                    Some(Queued::One(o, invocation)) => Some((o, invocation)),
+                    _ => slowed.and_then(|at| self.slowed.remove(at)),
+                };
                 if let Some((o, invocation)) = found {
                     self.garbage.push(o);
                     self.refuse(invocation, cancelled());

@@ -2,6 +2,7 @@
 
 use super::calls::{Asker, Waited};
 use super::incoming::{IncomingId, Place};
+use super::runs::Queued;
 use super::tables::{Hosted, Outcome, Standing};
 use super::{Event, Invocation, Object, Received, Session};
 use crate::Code;
@@ -105,18 +106,32 @@ impl<O: Object> Session<O> {
         self.garbage.extend(self.exports.root.take());
         let queued = std::mem::take(&mut self.queued);
         let slowed = std::mem::take(&mut self.slowed);
-        for (o, invocation) in queued.into_iter().chain(slowed) {
+        for queued in queued {
+            match queued {
+                Queued::One(o, invocation) => {
+                    self.garbage.push(o);
+                    self.scrap(invocation);
+                }
+                Queued::Tells(o, _) => self.garbage.push(o),
+            }
+        }
+        for (o, invocation) in slowed {
             self.garbage.push(o);
             self.scrap(invocation);
         }
         // What was not polled yet does not start after the end.
         let mut started: Vec<IncomingId> = Vec::new();
+        let mut tells = Vec::new();
         for event in std::mem::take(&mut self.events) {
             match event {
                 Event::Start(o, invocation) => {
                     started.push(invocation.id);
                     self.garbage.push(o);
                     self.scrap(invocation);
+                }
+                Event::Tells(o, run) => {
+                    tells.push(run.numbers());
+                    self.garbage.push(o);
                 }
                 Event::Stream(o, _) => self.garbage.push(o),
                 Event::Stop(_) => {}
@@ -134,7 +149,8 @@ impl<O: Object> Session<O> {
         }
         for (n, call) in self.tells.take_all() {
             let id = IncomingId::tell(n);
-            if call.place == Place::Running && !started.contains(&id) {
+            let polled = !started.contains(&id) && !tells.iter().any(|run| run.contains(&n));
+            if call.place == Place::Running && polled {
                 self.events.push_back(Event::Stop(id));
             }
         }

@@ -8,6 +8,7 @@ use super::caps::{Cap, Received, table_full};
 #[cfg(feature = "mutations")]
 use super::late::insert;
 use super::permits::{Grant, charge};
+use super::runs::Queued;
 use super::tables::{Hosted, Opened, Outcome};
 use super::{Carried, Event, ImportKey, Invocation, Object, Session};
 use crate::batch::Parsed;
@@ -423,8 +424,7 @@ impl<O: Object> Session<O> {
         }
         if self.must_queue(invocation.depth) {
             self.set_place(invocation.id, Place::Queued);
-            self.enqueue(o, invocation);
-            return;
+            return self.enqueue(o, invocation);
         }
         self.start_now(o, invocation);
     }
@@ -477,10 +477,15 @@ impl<O: Object> Session<O> {
             && !self.is_slowed()
             && (self.running < self.config.running || self.oldest_is_queued())
         {
-            let Some((o, invocation)) = self.queued.pop_front() else {
-                return;
-            };
-            self.start_now(o, invocation);
+            match self.queued.front() {
+                Some(Queued::Tells(..)) => self.start_queued_tells(),
+                Some(Queued::One(..)) => {
+                    if let Some(Queued::One(o, invocation)) = self.queued.pop_front() {
+                        self.start_now(o, invocation);
+                    }
+                }
+                None => return,
+            }
         }
     }
 
@@ -489,14 +494,22 @@ impl<O: Object> Session<O> {
         let accepted = self.accepted(invocation.id);
         let mut at = self.queued.len();
         if mutant!("slot_late") {
-            return self.queued.push_back((o, invocation));
+            return self.queued.push_back(Queued::One(o, invocation));
         }
         while at > 0
-            && (self.queued.get(at - 1)).is_some_and(|(_, inv)| self.accepted(inv.id) > accepted)
+            && (self.queued.get(at - 1)).is_some_and(|queued| self.queued_at(queued) > accepted)
         {
             at -= 1;
         }
-        self.queued.insert(at, (o, invocation));
+        self.queued.insert(at, Queued::One(o, invocation));
+    }
+
+    /// When what waits was accepted. Between the calls of a run nothing was.
+    fn queued_at(&self, queued: &Queued<O>) -> u64 {
+        match queued {
+            Queued::One(_, invocation) => self.accepted(invocation.id),
+            Queued::Tells(_, tells) => tells.accepted(),
+        }
     }
 
     fn accepted(&self, id: IncomingId) -> u64 {
@@ -510,10 +523,10 @@ impl<O: Object> Session<O> {
     /// Whether the first that is queued is older than every other call without an answer. All that holds a slot may wait
     /// for it, and it waits for none of them, so it needs no slot (R13.16).
     fn oldest_is_queued(&self) -> bool {
-        let Some((_, first)) = self.queued.front() else {
+        let Some(first) = self.queued.front() else {
             return false;
         };
-        let accepted = self.accepted(first.id);
+        let accepted = self.queued_at(first);
         // Mostly all that runs is older.
         if accepted > self.youngest || mutant!("slot_late") {
             return false;

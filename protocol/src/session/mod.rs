@@ -7,7 +7,7 @@
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
 //! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `tells` (the ends of one-way
-//! calls, R12), `forward` (reflection), `across` (forwarding between sessions), `cancels` (CANCEL, and how often it
+//! calls, R12), `runs` (many of them at once), `forward` (reflection), `across` (forwarding between sessions), `cancels` (CANCEL, and how often it
 //! may come), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the replay buffer), `producing` and
 //! `consuming` (streams: R19), `drain` (S9), `end` (R17).
 
@@ -30,6 +30,7 @@ mod opens;
 mod permits;
 mod producing;
 mod replies;
+mod runs;
 mod tables;
 mod tells;
 mod transfer;
@@ -55,6 +56,7 @@ pub use end::EndCause;
 pub use incoming::{IncomingId, Reply};
 pub use permits::DEPTHS;
 pub use producing::StreamKey;
+pub use runs::Tells;
 pub use tables::{ImportKey, Object, Settled};
 
 use calls::{OutCall, WaitKey, Waited, Waiting};
@@ -208,6 +210,8 @@ impl<O> Invocation<O> {
 pub enum Event<O> {
     /// Poll this method; then [`Session::respond`].
     Start(O, Invocation<O>),
+    /// The same for each of these, in order. Not from [`Session::poll_event`], which yields them one by one.
+    Tells(O, Tells),
     /// Drop this handler if it still runs, and then [`Session::respond`] with CANCELLED (R21).
     Stop(IncomingId),
     /// What became of a call that was [passed on](Session::pass_on) into this session: an answer, for an OPEN that it
@@ -247,7 +251,7 @@ pub struct Session<O> {
     credit_owed: u64,
     running: u32,
     /// What waits for a running slot, in order of acceptance (R13.16).
-    queued: VecDeque<(O, Invocation<O>)>,
+    queued: VecDeque<runs::Queued<O>>,
     cancels: cancels::Cancels,
     /// Deeper calls that came while the peer was slowed, in order.
     slowed: VecDeque<(O, Invocation<O>)>,
@@ -350,7 +354,20 @@ impl<O: Object> Session<O> {
         self.acked(parsed.ack)?;
         let skip = self.flow.repeated(parsed)?;
         self.note_border(parsed);
-        for frame in parsed.frames.iter().skip(skip) {
+        let mut at = skip;
+        while let Some(frame) = parsed.frames.get(at) {
+            if let Frame::Call(call) = frame
+                && call.kind == CallKind::Tell
+            {
+                let frames = parsed.frames.get(at..).unwrap_or_default();
+                let spans = parsed.spans.get(at..).unwrap_or_default();
+                let taken = self.on_tells(message, frames, spans)?;
+                if taken > 0 {
+                    at += taken;
+                    continue;
+                }
+            }
+            at += 1;
             self.flow.take_one();
             // The two that most are, without a call in between.
             match frame {
@@ -469,7 +486,16 @@ impl<O: Object> Session<O> {
 
     /// The next thing to do, in order.
     pub fn poll_event(&mut self) -> Option<Event<O>> {
-        self.events.pop_front()
+        if let Some(Event::Tells(o, tells)) = self.events.front_mut()
+            && tells.len() > 1
+            && let Some(invocation) = tells.next_call()
+        {
+            return Some(Event::Start(o.clone(), invocation));
+        }
+        Some(match self.events.pop_front()? {
+            Event::Tells(o, mut tells) => Event::Start(o, tells.next_call()?),
+            event => event,
+        })
     }
 
     /// Whether [`poll_event`](Self::poll_event) has something.

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use helve_handles::{IdHash, Target};
 
 use super::incoming::{InCall, IncomingId, Place, Reply};
+use super::runs::Queued;
 use super::tables::Hosted;
 use super::{Event, Invocation, Object, Session};
 use crate::Violation;
@@ -152,7 +153,7 @@ impl<O: Object> Session<O> {
         };
         if waits {
             // Nothing was accepted later (R13.16).
-            self.queued.push_back((o, invocation));
+            self.queued.push_back(Queued::One(o, invocation));
         } else {
             if depth == 0 {
                 self.running += 1;

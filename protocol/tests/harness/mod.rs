@@ -197,6 +197,7 @@ impl Pair {
         while let Some(event) = end.session.poll_event() {
             match event {
                 Event::Start(object, inv) => end.running.push(Running { object, inv }),
+                Event::Tells(..) => unreachable!("they are told one by one"),
                 Event::Stop(id) => end.stops.push(id),
                 Event::Stream(object, key) => end.streams.push((object, key)),
                 // Nothing here forwards: the tests of the whole do.

@@ -329,6 +329,7 @@ impl World {
         while let Some(event) = self.session.poll_event() {
             match event {
                 Event::Start(thing, invocation) => self.running.push((thing, invocation)),
+                Event::Tells(..) => unreachable!("they are told one by one"),
                 Event::Stop(id) => self.stop(id),
                 Event::Stream(thing, key) => {
                     assert!(thing.is_stream(), "R19: begun as one");
