@@ -16,12 +16,15 @@
 //!
 //! `write` makes them, `read` applies them to a value, `raw` walks their bytes without knowing any type.
 
+mod compose;
 mod error;
 pub mod raw;
 mod read;
 mod translate;
+mod tree;
 mod write;
 
+pub use compose::compose;
 pub use error::{EncodeError, PatchError};
 pub use read::{Node, PatchReader, Slot};
 pub use translate::{Pair, Translation};
