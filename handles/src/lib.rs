@@ -13,6 +13,7 @@ pub mod put;
 pub mod references;
 pub mod rising;
 pub mod schema;
+pub mod shared;
 pub mod short;
 pub mod track;
 pub mod wire;

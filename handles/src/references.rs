@@ -43,6 +43,8 @@ struct Collected {
 }
 
 thread_local! {
+    /// What values that are being read here may refer to.
+    static PROVIDED: RefCell<Option<Vec<Reference>>> = const { RefCell::new(None) };
     static COLLECTED: RefCell<Option<Collected>> = const { RefCell::new(None) };
 }
 
@@ -113,4 +115,30 @@ pub fn put(
             }
         })
     })
+}
+
+/// Runs `decode`, in which handles find themselves among `refs`.
+pub(crate) fn provide<R>(refs: &[Reference], decode: impl FnOnce() -> R) -> R {
+    if refs.is_empty() {
+        return decode();
+    }
+    /// Gives the outer list back, on a panic too.
+    struct Restore(Option<Vec<Reference>>);
+    impl Drop for Restore {
+        fn drop(&mut self) {
+            let outer = self.0.take();
+            let inner = PROVIDED.with(|here| std::mem::replace(&mut *here.borrow_mut(), outer));
+            drop(inner);
+        }
+    }
+    let restore = Restore(PROVIDED.with(|here| here.borrow_mut().replace(refs.to_vec())));
+    let result = decode();
+    drop(restore);
+    result
+}
+
+/// The reference at a place of the shared value that is being read. `None` where none is being read, or it has no such
+/// place.
+pub fn get(index: usize) -> Option<Reference> {
+    PROVIDED.with(|here| here.borrow().as_ref()?.get(index).cloned())
 }

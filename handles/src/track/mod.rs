@@ -11,11 +11,15 @@
 mod counter;
 mod leaf;
 mod nest;
+mod nested;
 mod string;
+mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use counter::{Counter, CounterShadow};
+pub use nested::Nested;
+pub use text::Text;
 
 use crate::patch::{EncodeError, PatchError, PatchReader, Patcher};
 use crate::wire::Wire;

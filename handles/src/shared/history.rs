@@ -1,0 +1,237 @@
+//! [`History`]: what a shared value was and how it changed, as bytes. Whoever follows the value is served from here,
+//! wherever it stands (objects.md, section 6).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::patch;
+use crate::references::Reference;
+
+/// Bytes of a node or a snapshot, and the references in them. Cloning shares both, so that a change is encoded once for
+/// all who follow.
+#[derive(Clone, Debug)]
+pub struct Payload {
+    /// MessagePack.
+    pub bytes: Bytes,
+    /// By the places that the bytes name.
+    pub refs: Arc<[Reference]>,
+}
+
+impl Payload {
+    /// These bytes, and the references that they name.
+    pub fn of(bytes: Vec<u8>, refs: Vec<Reference>) -> Payload {
+        Payload::new((bytes, refs))
+    }
+
+    pub(super) fn new((bytes, refs): (Vec<u8>, Vec<Reference>)) -> Payload {
+        Payload {
+            bytes: bytes.into(),
+            refs: refs.into(),
+        }
+    }
+}
+
+/// What brings one who follows nearer to the head.
+#[derive(Clone, Debug)]
+pub enum Update {
+    /// All of the value, as it was at `rev`.
+    Snapshot {
+        /// Its revision.
+        rev: u64,
+        /// The value.
+        value: Payload,
+    },
+    /// A change of what it was at `from`.
+    Delta {
+        /// Where it starts.
+        from: u64,
+        /// Where it leads.
+        to: u64,
+        /// The node.
+        node: Payload,
+    },
+}
+
+/// A snapshot, and the changes since (and some before it).
+#[derive(Debug)]
+pub struct History {
+    head: u64,
+    /// Revision that the ring starts from.
+    first: u64,
+    /// One node for each revision above `first`.
+    ring: VecDeque<Payload>,
+    /// Sum of their lengths.
+    ring_bytes: usize,
+    snap_rev: u64,
+    snap: Payload,
+    /// What several steps at once come to, by (from, to): those who lag alike share it.
+    composed: VecDeque<(u64, u64, Option<Payload>)>,
+}
+
+/// How many revisions the ring holds at most.
+const REVISIONS_MAX: usize = 1024;
+/// How many bytes it may hold, however small the value is.
+const RING_MIN: usize = 64 << 10;
+/// How many compositions are kept.
+const COMPOSED_MAX: usize = 8;
+
+impl History {
+    /// Begins with the value as it is at revision `rev`.
+    pub fn new(rev: u64, value: Payload) -> History {
+        History {
+            head: rev,
+            first: rev,
+            ring: VecDeque::new(),
+            ring_bytes: 0,
+            snap_rev: rev,
+            snap: value,
+            composed: VecDeque::new(),
+        }
+    }
+
+    /// The newest revision.
+    pub fn head(&self) -> u64 {
+        self.head
+    }
+
+    /// The oldest revision from which a change leads to the head.
+    pub fn tail(&self) -> u64 {
+        self.first
+    }
+
+    /// Bytes held, besides the value itself.
+    pub fn size(&self) -> usize {
+        self.ring_bytes + self.snap.bytes.len()
+    }
+
+    /// How long the snapshot is, in bytes.
+    pub fn snapshot_len(&self) -> usize {
+        self.snap.bytes.len()
+    }
+
+    /// How long the value may be now at most, in bytes: no change adds more than its own length.
+    pub fn value_len_max(&self) -> usize {
+        let since = self.since(self.snap_rev).map(|node| node.bytes.len());
+        self.snap.bytes.len() + since.sum::<usize>()
+    }
+
+    /// The nodes above a revision that the ring holds.
+    fn since(&self, rev: u64) -> impl Iterator<Item = &Payload> {
+        let skip = usize::try_from(rev.saturating_sub(self.first)).unwrap_or(usize::MAX);
+        self.ring.iter().skip(skip)
+    }
+
+    /// The snapshot, and the nodes that lead from it to the head: what a value is rebuilt from.
+    pub fn replay(&self) -> (Payload, Vec<Payload>) {
+        (
+            self.snap.clone(),
+            self.since(self.snap_rev).cloned().collect(),
+        )
+    }
+
+    /// Whether the next change wants a new snapshot beside it.
+    pub fn wants_snapshot(&self, node_len: usize) -> bool {
+        let bytes: usize = self.since(self.snap_rev).map(|node| node.bytes.len()).sum();
+        let revisions = self.head.saturating_sub(self.snap_rev);
+        bytes + node_len > self.room() || revisions + 1 >= REVISIONS_MAX as u64
+    }
+
+    fn room(&self) -> usize {
+        self.snap.bytes.len().max(RING_MIN)
+    }
+
+    /// The value changed by `node`. Returns the new revision.
+    pub fn push(&mut self, node: Payload) -> u64 {
+        self.head += 1;
+        self.ring_bytes += node.bytes.len();
+        self.ring.push_back(node);
+        self.composed.clear();
+        self.trim();
+        self.head
+    }
+
+    /// All of the value as it is at the head.
+    pub fn snapshot(&mut self, value: Payload) {
+        self.snap_rev = self.head;
+        self.snap = value;
+        self.trim();
+    }
+
+    /// Drops what is too old, but for what leads from the snapshot to the head.
+    fn trim(&mut self) {
+        while self.first < self.snap_rev
+            && (self.ring_bytes > self.room() || self.ring.len() > REVISIONS_MAX)
+            && let Some(oldest) = self.ring.pop_front()
+        {
+            self.ring_bytes -= oldest.bytes.len();
+            self.first += 1;
+        }
+    }
+
+    /// What somebody gets who stands at `cursor`, or nowhere yet: one change to the head where that is known and
+    /// smaller than the value; else the snapshot, behind which a change may follow. `None`: at the head already.
+    pub fn next(&mut self, cursor: Option<u64>) -> Option<Update> {
+        let Some(from) = cursor.filter(|rev| (self.first..=self.head).contains(rev)) else {
+            return Some(self.all());
+        };
+        if from == self.head {
+            return None;
+        }
+        let worth = self.snap.bytes.len().max(64);
+        match self.delta(from) {
+            Some(node) if node.bytes.len() <= worth => Some(Update::Delta {
+                from,
+                to: self.head,
+                node,
+            }),
+            _ if from < self.snap_rev => Some(self.all()),
+            // A snapshot would lead back: step by step.
+            _ => Some(Update::Delta {
+                from,
+                to: from + 1,
+                node: self.since(from).next()?.clone(),
+            }),
+        }
+    }
+
+    /// All that changed since a revision, as one change. `None`: that is not known any more, or not yet.
+    pub fn between(&mut self, from: u64) -> Option<Payload> {
+        match (self.first..self.head).contains(&from) {
+            true => self.delta(from),
+            false => None,
+        }
+    }
+
+    fn all(&self) -> Update {
+        Update::Snapshot {
+            rev: self.snap_rev,
+            value: self.snap.clone(),
+        }
+    }
+
+    /// One node from a revision of the ring to the head.
+    fn delta(&mut self, from: u64) -> Option<Payload> {
+        if from + 1 == self.head {
+            return self.ring.back().cloned();
+        }
+        if let Some((_, _, known)) = self
+            .composed
+            .iter()
+            .find(|(start, end, _)| (*start, *end) == (from, self.head))
+        {
+            return known.clone();
+        }
+        let nodes: Vec<_> = self
+            .since(from)
+            .map(|node| (&*node.bytes, &*node.refs))
+            .collect();
+        let composed = patch::compose(&nodes).map(Payload::new);
+        if self.composed.len() >= COMPOSED_MAX {
+            self.composed.pop_front();
+        }
+        self.composed.push_back((from, self.head, composed.clone()));
+        composed
+    }
+}
