@@ -4,7 +4,10 @@
 use helve_tests::fuzz::{TARGETS, Until, replay, run, target};
 
 /// Target and input, as a failure prints them.
-const REGRESSIONS: &[(&str, &str)] = &[("session", "94090291d401009108")];
+const REGRESSIONS: &[(&str, &str)] = &[
+    ("session", "94090291d401009108"),
+    ("session", "960201000891d40100910493090191c01f06"),
+];
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()

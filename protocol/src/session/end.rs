@@ -4,7 +4,7 @@ use super::calls::{Asker, Waited};
 use super::incoming::{IncomingId, Place};
 use super::runs::Queued;
 use super::tables::{Hosted, Outcome, Standing};
-use super::{Event, Invocation, Object, Received, Session};
+use super::{Cap, Event, ImportKey, Invocation, Object, Received, Session};
 use crate::Code;
 use crate::fault::Fault;
 
@@ -28,8 +28,15 @@ impl<O: Object> Session<O> {
         let lost = self.lost();
         // What other sessions must hear of.
         let mut passed = Vec::new();
+        // References that the session holds itself: what was read of their streams is read by nobody any more.
+        let mut own: Vec<ImportKey> = self.exports.forwards.keys().copied().collect();
         for (key, waiting) in self.waiting.drain() {
             self.garbage.extend(waiting.own());
+            own.push(waiting.to);
+            own.extend(waiting.caps.iter().filter_map(|cap| match cap {
+                Cap::Import(key) => Some(*key),
+                _ => None,
+            }));
             let fault = || Fault::new(Code::NotSent, &lost.message);
             match waiting.asker {
                 Asker::Task(waker) => {
@@ -70,6 +77,9 @@ impl<O: Object> Session<O> {
             }
         });
         self.passed.take_all();
+        for key in own {
+            self.release(key);
+        }
         for (key, import) in &mut self.imports.entries {
             self.wakes.append(&mut import.take_watchers());
             if import.watched && import.fault().is_none() {
