@@ -177,7 +177,7 @@ pub enum Frame {
         /// Depth of the TELLs, 0 when absent.
         depth: u8,
     },
-    /// SNAP `[12, target, epoch, rev, type, value, caps?]`. Read and scanned, not yet served.
+    /// SNAP `[12, target, epoch, rev, type, value, caps?]`.
     Snap {
         /// The sender's shared value.
         target: Target,
@@ -192,7 +192,7 @@ pub enum Frame {
         /// Into the cap arena.
         caps: Span,
     },
-    /// DELTA `[13, target, from, to, node, caps?, ext?]`. Read and scanned, not yet served.
+    /// DELTA `[13, target, from, to, node, caps?, ext?]`.
     Delta {
         /// The sender's shared value.
         target: Target,
@@ -207,7 +207,7 @@ pub enum Frame {
         /// `x`: the 8 bytes of a state hash, empty when absent.
         hash: Span,
     },
-    /// SYNC `[14, target, mode, n, have?]`. Read and scanned, not yet served.
+    /// SYNC `[14, target, mode, n, have?]`.
     Sync {
         /// The receiver's shared value.
         target: Target,

@@ -188,6 +188,19 @@ pub fn scan_whole(bytes: &[u8], caps: usize, budget: &mut Budget) -> Result<(), 
     }
 }
 
+/// The same for a patch node (E4.12).
+pub fn scan_whole_node(bytes: &[u8], caps: usize, budget: &mut Budget) -> Result<(), Bad> {
+    let end = scan_node(bytes, 0, budget)?;
+    if end != bytes.len() {
+        return Err(Bad::Trailing);
+    }
+    if budget.take_caps() > caps {
+        Err(Bad::CapIndex)
+    } else {
+        Ok(())
+    }
+}
+
 /// Checks bytes that must be exactly one array of values, each nested at most 64 deep: the arguments of a call or the
 /// items of a DATA. Appends where each value ends, which for a call is what [`crate::frame::CallFrame::ends`] holds.
 pub fn scan_array(

@@ -165,6 +165,18 @@ pub fn write_ret_open(buf: &mut Vec<u8>, id: u64, outcome: Descriptor) {
     put_uint(buf, outcome.raw());
 }
 
+/// The same, with the pairs of `s` (R10).
+pub fn write_ret_open_changed(
+    buf: &mut Vec<u8>,
+    id: u64,
+    outcome: Descriptor,
+    seen: &[(Target, u64)],
+) {
+    let mut value = Vec::new();
+    put_uint(&mut value, outcome.raw());
+    write_ret(buf, id, &value, &[], seen);
+}
+
 /// ERR. `data` is one encoded value, left out when empty; `message` is cut to 256 bytes.
 pub fn write_err(buf: &mut Vec<u8>, id: u64, code: Code, message: &str, data: &[u8]) {
     put_kind(buf, 5, 4, [!data.is_empty()]);

@@ -163,8 +163,15 @@ fn methods_that_run_are_stopped_and_those_that_did_not_start_never_do() {
     while let Some(event) = pair.session(B).poll_event() {
         match event {
             Event::Stop(id) => stopped.push(id),
-            Event::Start(..) | Event::Tells(..) | Event::Stream(..) => {
+            Event::Start(..)
+            | Event::Tells(..)
+            | Event::Stream(..)
+            | Event::Subscribed(..)
+            | Event::Room(_) => {
                 panic!("started after the end")
+            }
+            Event::Unsubscribed(_) | Event::Update(..) | Event::FollowEnded(..) => {
+                panic!("nothing was followed")
             }
             Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                 panic!("nothing was passed on")

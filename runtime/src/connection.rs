@@ -254,7 +254,15 @@ impl Conn {
                 Event::Broke(key, fault) => relay::broke(self, key, fault),
                 // What came may still be read.
                 Event::Flows(key) => relay::flows(self, key),
-                Event::Start(..) | Event::Tells(..) | Event::Stop(_) | Event::Stream(..) => {}
+                Event::Start(..)
+                | Event::Tells(..)
+                | Event::Stop(_)
+                | Event::Stream(..)
+                | Event::Subscribed(..)
+                | Event::Room(_)
+                | Event::Unsubscribed(_)
+                | Event::Update(..)
+                | Event::FollowEnded(..) => {}
             }
         }
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use helve_protocol::session::{Event, Invocation, Time};
+use helve_protocol::{Code, Fault};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
@@ -189,6 +190,14 @@ impl<L: Link> Driver<L> {
                     Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
                     Event::Broke(key, fault) => relay::broke(conn, key, fault),
                     Event::Flows(key) => relay::flows(conn, key),
+                    Event::Subscribed(_, key, _) => {
+                        conn.with(|session| session.end_subscription(key, not_shared()));
+                    }
+                    // Nothing is published or followed here yet.
+                    Event::Room(_)
+                    | Event::Unsubscribed(_)
+                    | Event::Update(..)
+                    | Event::FollowEnded(..) => {}
                 }
             }
             if !replies.done.is_empty() {
@@ -533,6 +542,11 @@ impl<L> Drop for Driver<L> {
         }
         self.conn.unlinked.send_replace(true);
     }
+}
+
+/// What a peer gets that subscribes to an object here.
+fn not_shared() -> Fault {
+    Fault::new(Code::Unimplemented, "the object is no shared value")
 }
 
 fn start(

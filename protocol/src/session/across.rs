@@ -187,6 +187,7 @@ impl<O: Object> Session<O> {
                         _ = self.route(invocation);
                     }
                 }
+                self.subscribe_opened(id.number());
             }
             _ => self.garbage.push(o),
         }

@@ -5,7 +5,7 @@ use std::task::{Poll, Waker};
 use bytes::Bytes;
 use helve_handles::{Descriptor, Target};
 
-use super::calls::{Answer, Asker, CallKey, ReceiptKey, Waited, never_opened, not_sent};
+use super::calls::{Answer, Asker, CallKey, OutCall, ReceiptKey, Waited, never_opened, not_sent};
 use super::caps::Received;
 use super::tables::Name;
 use super::transfer::{Of, Told};
@@ -35,7 +35,7 @@ impl<O: Object> Session<O> {
         let CallKey::Sent(id) = *key else {
             return Poll::Pending;
         };
-        if let Some(answer) = self.calls.take_if(id, |call| call.answer.take()) {
+        if let Some(answer) = self.calls.take_if(id, OutCall::take_answer) {
             return Poll::Ready(answer);
         }
         let Some(call) = self.calls.get_mut(id) else {
@@ -132,6 +132,9 @@ impl<O: Object> Session<O> {
             return;
         };
         if let Some(answer) = call.answer.take() {
+            if call.held {
+                self.unhold_call(id);
+            }
             self.calls.remove(id);
             if let Ok((_, caps)) = answer {
                 self.discard(caps);
@@ -140,6 +143,9 @@ impl<O: Object> Session<O> {
         }
         call.asker = Asker::Nobody;
         let arriving = call.arriving;
+        if std::mem::take(&mut call.held) {
+            self.unhold_call(id);
+        }
         self.cancel_sent(id);
         if arriving {
             self.calls.remove(id);
@@ -253,6 +259,17 @@ impl<O: Object> Session<O> {
             self.give_back(depth, charge);
             return Ok(());
         }
+        self.on_any_ret(id, message, value, caps)
+    }
+
+    /// Every other result.
+    pub(super) fn on_any_ret(
+        &mut self,
+        id: u64,
+        message: &Bytes,
+        value: &Payload,
+        caps: &[Descriptor],
+    ) -> Result<(), Violation> {
         if !self.answered(id)? {
             return Ok(());
         }
@@ -305,7 +322,11 @@ impl<O: Object> Session<O> {
             Asker::Task(waker) => {
                 call.arriving = false;
                 call.answer = Some(Ok((value, caps)));
-                self.wakes.extend(waker);
+                if call.held {
+                    call.asker = Asker::Task(waker);
+                } else {
+                    self.wakes.extend(waker);
+                }
             }
             Asker::Relay(incoming) => {
                 self.calls.remove(id);
@@ -328,10 +349,14 @@ impl<O: Object> Session<O> {
             return;
         };
         call.arriving = false;
+        let held = std::mem::take(&mut call.held);
         match std::mem::replace(&mut call.asker, Asker::Nobody) {
             Asker::Task(waker) => {
                 call.answer = Some(Err(fault));
                 self.wakes.extend(waker);
+                if held {
+                    self.unhold_call(id);
+                }
             }
             asker => {
                 self.calls.remove(id);

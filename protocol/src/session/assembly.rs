@@ -14,7 +14,7 @@ use crate::fault::Fault;
 use crate::frame::Span;
 use crate::limits::ELEMENTS_MAX;
 use crate::mutation::mutant;
-use crate::scan::{Budget, scan_array, scan_whole};
+use crate::scan::{Budget, scan_array, scan_whole, scan_whole_node};
 use crate::{Code, Violation};
 
 /// What a buffer has at first; it grows with what came, never by what was claimed (E4.4).
@@ -29,6 +29,8 @@ enum To<O> {
     Ret(u64, Vec<Received<O>>),
     /// Items of the stream of this import; how many references they bring.
     Data(ImportKey, usize),
+    /// A SNAP (`true`) or DELTA of this import; how many references it brings.
+    Shared(ImportKey, usize, bool),
     /// Its call has its result, or nobody wants it: taken and dropped (R18.10).
     Nobody,
 }
@@ -272,7 +274,7 @@ impl<O: Object> Session<O> {
         let open = self.assembly.open.get_mut(&head).ok_or(PART)?;
         let Some(data) = data else {
             return match self.assembly.open.remove(&head) {
-                Some(open) => self.aborted(open.to),
+                Some(open) => self.aborted(head, open.to),
                 None => Ok(()),
             };
         };
@@ -332,6 +334,14 @@ impl<O: Object> Session<O> {
                 self.deliver_items(key, head, Blob::from(open.bytes));
                 Ok(())
             }
+            To::Shared(key, caps, snap) => {
+                match snap {
+                    true => scan_whole(&open.bytes, caps, &mut budget)?,
+                    false => scan_whole_node(&open.bytes, caps, &mut budget)?,
+                }
+                self.deliver_update(key, head, Blob::from(open.bytes));
+                Ok(())
+            }
             To::Nobody => Ok(()),
         }
     }
@@ -346,12 +356,23 @@ impl<O: Object> Session<O> {
         self.expect_transfer(len, To::Data(key, caps))
     }
 
+    /// A value, or where it is no `snap` a patch node, follows in PARTs.
+    pub(super) fn expect_update(
+        &mut self,
+        len: u64,
+        key: ImportKey,
+        caps: usize,
+        snap: bool,
+    ) -> Result<(), Violation> {
+        self.expect_transfer(len, To::Shared(key, caps, snap))
+    }
+
     /// A payload that nobody wants follows in PARTs (R11.10).
     pub(super) fn expect_nothing(&mut self, len: u64) -> Result<(), Violation> {
         self.expect_transfer(len, To::Nobody)
     }
 
-    /// Nobody reads the items of the DATA of this number any more.
+    /// Nobody reads the items of the DATA, or wants the SNAP or DELTA, of this number any more.
     pub(super) fn forget_items(&mut self, head: u64) {
         if let Some(open) = self.assembly.open.get_mut(&head) {
             open.to = To::Nobody;
@@ -360,7 +381,7 @@ impl<O: Object> Session<O> {
     }
 
     /// The sender gave it up (R18.11).
-    fn aborted(&mut self, to: To<O>) -> Result<(), Violation> {
+    fn aborted(&mut self, head: u64, to: To<O>) -> Result<(), Violation> {
         match to {
             To::Call(id, ..) => self.take_held(id),
             To::Ret(id, caps) => {
@@ -374,6 +395,7 @@ impl<O: Object> Session<O> {
                     "items of a stream that is still read were given up",
                 ));
             }
+            To::Shared(key, ..) => return self.aborted_update(key, head),
             To::Nobody => {}
         }
         Ok(())

@@ -25,6 +25,7 @@ impl<O: Object> Session<O> {
         for target in self.live_names(k) {
             self.post_broken(target, cause.code, &cause.message);
             self.stop_stream(target);
+            self.unsubscribe(target);
         }
         if mutant!("revoke_free") {
             if let Some(export) = self.exports.by_name.get_mut(k) {
@@ -86,6 +87,7 @@ impl<O: Object> Session<O> {
         let awaited_by = std::mem::take(&mut rare.awaited_by);
         self.wakes.extend(watchers);
         self.break_consumer(key, &fault);
+        self.break_follow(key, &fault);
         for id in awaited_by.into_iter().map(IncomingId::call) {
             if self.settles(id, Some(key)) {
                 self.release(key);

@@ -104,12 +104,25 @@ pub(super) struct OutCall<O> {
     pub seq: u64,
     /// RET came, and its value is still on its way (R18.6).
     pub arriving: bool,
+    /// RET came, and replicas have to catch up with it (R10.5).
+    pub held: bool,
     /// Exports pinned until the answer (R3).
     #[allow(
         clippy::box_collection,
         reason = "eight bytes in every entry, and few have it"
     )]
     pub lent: Option<Box<Vec<u64>>>,
+}
+
+impl<O> OutCall<O> {
+    /// Its answer, once it may be handed out.
+    #[inline]
+    pub(super) fn take_answer(&mut self) -> Option<Answer<O>> {
+        if self.held {
+            return None;
+        }
+        self.answer.take()
+    }
 }
 
 /// Arguments that wait.
@@ -211,6 +224,7 @@ impl<O: Object> Session<O> {
             charge,
             seq,
             arriving: false,
+            held: false,
             lent: None,
         };
         _ = self.calls.insert(id, call);
@@ -503,11 +517,13 @@ impl<O: Object> Session<O> {
         if let Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) = &asker {
             self.passed_as(*ticket, CallKey::Sent(id));
         }
+        let mut opened = None;
         if let Asker::Open(key) | Asker::RelayOpen(_, key) | Asker::PassedOpen(_, key) = &asker
             && let Some(import) = self.imports.entries.get_mut(*key)
         {
             import.name = Target::open(id).into();
             _ = self.imports.by_open.insert(id, *key);
+            opened = self.follows.is_unnamed().then_some(*key);
         }
         let call = OutCall {
             asker,
@@ -517,9 +533,13 @@ impl<O: Object> Session<O> {
             charge,
             seq,
             arriving: false,
+            held: false,
             lent,
         };
         _ = self.calls.insert(id, call);
+        if let Some(key) = opened {
+            self.name_follow(key);
+        }
         if mutant!("lent_early") {
             self.unpin(id);
         }

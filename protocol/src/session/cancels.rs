@@ -82,6 +82,9 @@ impl<O: Object> Session<O> {
     pub(super) fn pass_time(&mut self, now: Time) {
         let was_slowed = self.is_slowed();
         self.now = self.now.max(now);
+        if self.subscribers.check().is_some_and(|at| at <= self.now) {
+            self.end_stalled();
+        }
         if was_slowed && !self.is_slowed() {
             for (o, invocation) in std::mem::take(&mut self.slowed) {
                 self.start_now(o, invocation);

@@ -58,11 +58,17 @@ pub(super) struct Encoded {
 
 impl<O: Object> Session<O> {
     /// Checks what may stop these caps from being written. Nothing is counted yet, so nothing needs undoing.
+    #[inline]
     pub(super) fn check_caps(&self, caps: &[Cap<O>]) -> Result<(), Fault> {
-        if caps.len() > CAPS_MAX {
+        self.check_caps_to(caps, CAPS_MAX)
+    }
+
+    /// The same, where a frame may have up to `most` (I3.5).
+    fn check_caps_to(&self, caps: &[Cap<O>], most: usize) -> Result<(), Fault> {
+        if caps.len() > most {
             return Err(Fault::new(
                 Code::Exhausted,
-                "over 255 handles in one message: send them in parts",
+                &format!("over {most} handles in one message: send them in parts"),
             ));
         }
         let (mut new, mut streams) = (0, 0);
@@ -156,6 +162,32 @@ impl<O: Object> Session<O> {
                         .descriptors
                         .push(Descriptor::new(Tag::Yours, helve_handles::id::ID_LIMIT - 1)),
                 },
+            }
+        }
+        encoded
+    }
+
+    /// Writes down the caps of a frame that waits for nothing, neither a permit nor an OPEN: as in a result, a reference
+    /// that has no name yet arrives broken.
+    pub(super) fn introduce(&mut self, caps: &[Cap<O>], most: usize) -> Result<Encoded, Fault> {
+        if caps.is_empty() {
+            return Ok(Encoded::default());
+        }
+        if caps.iter().any(|cap| matches!(cap, Cap::Lent(_))) {
+            // R3.1
+            return Err(Fault::new(
+                Code::Denied,
+                "a lent handle is for the length of a call: pass it by value",
+            ));
+        }
+        let replace = |cap: &Cap<O>| self.nameless(cap).map_or_else(|| cap.clone(), Cap::Broken);
+        let caps: Vec<Cap<O>> = caps.iter().map(replace).collect();
+        let checked = self.check_caps_to(&caps, most);
+        let encoded = checked.map(|()| self.encode_caps(&caps));
+        // Clones of objects are not dropped under the lock.
+        for cap in caps {
+            if let Cap::Given(o) | Cap::Lent(o) = cap {
+                self.garbage.push(o);
             }
         }
         encoded
@@ -369,6 +401,7 @@ impl<O: Object> Session<O> {
         let watchers = import.take_watchers();
         self.wakes.extend(watchers);
         self.forget_consumer(key);
+        self.forget_follow(key);
         if import.lent {
             return;
         }

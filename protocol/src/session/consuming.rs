@@ -193,7 +193,7 @@ impl<O: Object> Session<O> {
     }
 
     /// Whether the peer named that object to us before, so that a frame of it may cross its RELEASE.
-    fn was_named(&self, target: Target) -> bool {
+    pub(super) fn was_named(&self, target: Target) -> bool {
         match (target.as_open(), target.as_host()) {
             (Some(c), _) => c < self.calls.next_id(),
             (None, k) => (1..=self.imports.seen).contains(&k.unwrap_or_default()),

@@ -96,6 +96,8 @@ impl<O: Object> Session<O> {
         self.imports.by_open.take_all();
         self.end_producers();
         self.end_consumers(&lost);
+        self.end_subscribers();
+        self.end_follows(&lost);
         for (_, opened) in self.opened.take_all() {
             self.wakes.extend(opened.watchers);
             match opened.outcome {
@@ -143,9 +145,14 @@ impl<O: Object> Session<O> {
                     tells.push(run.numbers());
                     self.garbage.push(o);
                 }
-                Event::Stream(o, _) => self.garbage.push(o),
-                Event::Stop(_) => {}
-                Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
+                Event::Stream(o, _) | Event::Subscribed(o, ..) => self.garbage.push(o),
+                Event::Stop(_) | Event::Room(_) => {}
+                Event::Passed(..)
+                | Event::Broke(..)
+                | Event::Flows(_)
+                | Event::Unsubscribed(_)
+                | Event::Update(..)
+                | Event::FollowEnded(..) => {
                     self.events.push_back(event);
                 }
             }

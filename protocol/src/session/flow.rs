@@ -73,6 +73,8 @@ pub(super) struct Flow {
     kept: VecDeque<Kept>,
     kept_bytes: usize,
     acked: u64,
+    /// When that was said.
+    acked_at: Time,
     /// Frames without permit that wait for room, unnumbered, in order.
     backlog: VecDeque<Posted>,
     /// So many at its front were put ahead of the others.
@@ -102,6 +104,7 @@ impl Default for Flow {
             kept: VecDeque::new(),
             kept_bytes: 0,
             acked: 0,
+            acked_at: Time::default(),
             backlog: VecDeque::new(),
             ahead: 0,
             backlog_bytes: 0,
@@ -339,6 +342,7 @@ impl<O: Object> Session<O> {
                 }
             }
         }
+        self.post_syncs();
         if self.owes_drain() {
             self.post_drain();
         }
@@ -348,17 +352,18 @@ impl<O: Object> Session<O> {
         if !self.queued.is_empty() {
             self.start_queued();
         }
-        if self.producers_wait() && self.has_room() {
+        if (self.producers_wait() || self.subscribers.wait()) && self.has_room() {
             self.wake_producers();
+            self.offer_room();
         }
     }
 
     /// When [`set_now`](Self::set_now) and [`poll_transmit`](Self::poll_transmit) must be called even if nothing happens.
     pub fn timeout(&self) -> Option<Time> {
         let ack = self.flow.ack_until();
-        match self.slowed_until() {
-            None => ack,
-            until => ack.into_iter().chain(until).min(),
+        match (self.slowed_until(), self.subscribers.check()) {
+            (None, None) => ack,
+            (slowed, stall) => ack.into_iter().chain(slowed).chain(stall).min(),
         }
     }
 
@@ -367,7 +372,7 @@ impl<O: Object> Session<O> {
         let flow = &self.flow;
         !flow.out.is_empty()
             || !flow.sealed.is_empty()
-            || !flow.releases.is_empty() && self.has_room()
+            || (!flow.releases.is_empty() || self.follows.is_due()) && self.has_room()
             || flow.ask
             || flow.ack_now
             || flow.owes_many()
@@ -408,6 +413,7 @@ impl<O: Object> Session<O> {
         if self.ended.is_some() {
             return None;
         }
+        self.post_syncs();
         self.post_releases();
         if self.flow.owed_since.is_none() && self.credit_owed > 0 {
             self.flow.owe(self.now);

@@ -7,9 +7,10 @@
 //!
 //! One file an idea: `tables` (who holds what), `caps` (references in frames), `calls` (ours), `incoming` (theirs),
 //! `transfer` and `assembly` (large payloads, out and in), `opens` (what an OPEN leads to), `tells` (the ends of one-way
-//! calls, R12), `runs` (many of them at once), `forward` (reflection), `across` (forwarding between sessions), `cancels` (CANCEL, and how often it
-//! may come), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the replay buffer), `producing` and
-//! `consuming` (streams: R19), `drain` (S9), `end` (R17).
+//! calls, R12), `runs` (many of them at once), `forward` (reflection), `across` (forwarding between sessions), `cancels`
+//! (CANCEL, and how often it may come), `broken` (revoke and BROKEN), `permits` (R13), `flow` (numbers, acks, the replay buffer), `producing` and
+//! `consuming` (streams: R19), `publishing`, `following` and `updates` (shared values: R20), `holding` (results that wait for them,
+//! R10.5), `drain` (S9), `end` (R17).
 
 mod across;
 mod answers;
@@ -22,18 +23,23 @@ mod consuming;
 mod drain;
 mod end;
 mod flow;
+mod following;
 mod forward;
+mod holding;
 mod incoming;
 #[cfg(feature = "mutations")]
 mod late;
 mod opens;
 mod permits;
 mod producing;
+mod publishing;
 mod replies;
 mod runs;
+mod sizes;
 mod tables;
 mod tells;
 mod transfer;
+mod updates;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -53,11 +59,15 @@ pub use calls::{Answer, CallKey, Outgoing, ReceiptKey};
 pub use caps::{Cap, Received};
 pub use consuming::Pulled;
 pub use end::EndCause;
+pub use following::FollowKey;
 pub use incoming::{IncomingId, Reply};
 pub use permits::DEPTHS;
 pub use producing::StreamKey;
+pub use publishing::{Change, SubscriberKey};
 pub use runs::Tells;
+pub use sizes::Sizes;
 pub use tables::{ImportKey, Object, Settled};
+pub use updates::Update;
 
 use calls::{OutCall, WaitKey, Waited, Waiting};
 use consuming::Consumers;
@@ -223,6 +233,19 @@ pub enum Event<O> {
     Flows(ImportKey),
     /// The peer got a name for this stream: run it, with [`Session::poll_data`] and its kin (R19).
     Stream(O, StreamKey),
+    /// The peer subscribed to this shared value, from the epoch and revision that it has: [`Session::publish`] to it,
+    /// or [end](Session::end_subscription) it. An earlier subscription of the same name ended before.
+    Subscribed(O, SubscriberKey, Option<(u64, u64)>),
+    /// A payload that was [wanted](Session::want) for this subscription can be numbered. Said once.
+    Room(SubscriberKey),
+    /// The subscription is over: by the peer's wish, with its name, by a stall, or with the session.
+    Unsubscribed(SubscriberKey),
+    /// A SNAP or DELTA of what we [follow](Session::follow). One of a subscription that is over is to be
+    /// [discarded](Session::discard).
+    Update(FollowKey, Box<Update<O>>),
+    /// What we follow ended: by END, `None` being a good end, or with its reference or the session. It may be followed
+    /// again if the reference stands.
+    FollowEnded(FollowKey, Option<Fault>),
 }
 
 /// The conversation with one peer. See the [module](self).
@@ -272,6 +295,11 @@ pub struct Session<O> {
     consumers: Consumers<O>,
     /// By how much the peer's streams are overdrawn, all together (R19.11).
     overdrawn: u64,
+    subscribers: publishing::Subscribers,
+    follows: following::Follows<O>,
+    holds: holding::Holds,
+    /// `s` of the RET that is written next (R10.5).
+    changed: Vec<(helve_handles::Target, u64)>,
     // To the driver.
     events: VecDeque<Event<O>>,
     wakes: Vec<Waker>,
@@ -319,6 +347,10 @@ impl<O: Object> Session<O> {
             producers: Producers::seeded(config.seed.rotate_left(47)),
             consumers: Consumers::default(),
             overdrawn: 0,
+            subscribers: publishing::Subscribers::seeded(config.seed.rotate_left(59)),
+            follows: following::Follows::default(),
+            holds: holding::Holds::default(),
+            changed: Vec::new(),
             events: VecDeque::new(),
             wakes: Vec::new(),
             garbage: Vec::new(),
@@ -373,8 +405,18 @@ impl<O: Object> Session<O> {
             match frame {
                 Frame::Call(call) => self.on_call(message, parsed, call)?,
                 Frame::Ret {
-                    id, value, caps, ..
-                } => self.on_ret(*id, message, value, parsed.caps_of(*caps))?,
+                    id,
+                    value,
+                    caps,
+                    seen,
+                } => {
+                    let caps = parsed.caps_of(*caps);
+                    if seen.is_empty() {
+                        self.on_ret(*id, message, value, caps)?;
+                    } else {
+                        self.on_ret_changed(*id, message, value, *seen, caps)?;
+                    }
+                }
                 _ => self.other_frame(message, parsed, frame)?,
             }
             self.flow.check_waiting(&self.config.ours)?;
@@ -385,6 +427,9 @@ impl<O: Object> Session<O> {
             parsed.asks_ack,
             self.now,
         );
+        if self.follows.is_crossing() {
+            self.settle_syncs();
+        }
         self.pump();
         Ok(())
     }
@@ -454,16 +499,14 @@ impl<O: Object> Session<O> {
                 data,
             } => {
                 let data = Blob::slice(message, data.range());
-                self.on_end(*target, consuming::end_fault(*code, text(*what), data))
+                let fault = consuming::end_fault(*code, text(*what), data);
+                match self.followed(*target) {
+                    Some(key) => self.on_follow_end(key, fault),
+                    None => self.on_end(*target, fault),
+                }
             }
-            // Shared values come with later versions: nothing here has such a name, so the frame is one that names
-            // nothing (R11), except where it crosses a RELEASE.
-            Frame::Sync { .. } => self.strike(),
-            Frame::Snap { caps, .. } | Frame::Delta { caps, .. } => {
-                let caps =
-                    self.take_caps(parsed.caps.get(caps.range()).unwrap_or_default(), None)?;
-                self.discard(caps);
-                self.strike()
+            Frame::Sync { .. } | Frame::Snap { .. } | Frame::Delta { .. } => {
+                self.shared_frame(message, parsed, frame)
             }
             Frame::Drain { grace_ms } => {
                 self.on_drain(*grace_ms);
@@ -534,67 +577,5 @@ impl<O: Object> Session<O> {
     /// CALLs and OPENs that were sent, ever.
     pub fn calls_made(&self) -> u64 {
         self.calls.next_id().saturating_sub(1)
-    }
-
-    /// Sizes of every table. All zero at rest, when nothing is held across the link.
-    pub fn sizes(&self) -> Sizes {
-        Sizes {
-            exports: self.exports.by_name.len(),
-            imports: self.imports.len(),
-            opened: self.opened.len(),
-            calls: self.calls.len(),
-            waiting: self.waiting.len() + self.waited.len(),
-            incoming: self.incoming.len() + self.tells.len(),
-            streams: self.producers.len() + self.consumers.len(),
-            charged: self
-                .charged
-                .iter()
-                .map(|c| u64::from(c.calls) + c.bytes)
-                .sum(),
-            our_charges: self
-                .lines
-                .iter()
-                .map(|l| u64::from(l.charged.calls) + l.charged.bytes)
-                .sum(),
-            transfers: self.flow.transfers.len() + self.assembly.len(),
-            unacked: self.flow.unacked(),
-        }
-    }
-}
-
-/// Table sizes of a session, for statistics and for tests that look for leaks.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Sizes {
-    /// Our objects that the peer has a name for, besides the root.
-    pub exports: usize,
-    /// The peer's objects that we hold, besides its root.
-    pub imports: usize,
-    /// OPENs of the peer that are not released.
-    pub opened: usize,
-    /// Calls of ours that are numbered and not taken.
-    pub calls: usize,
-    /// Calls of ours that wait for a permit.
-    pub waiting: usize,
-    /// Calls of the peer's that are not answered, one-way ones included.
-    pub incoming: usize,
-    /// Our streams that the peer has not released, and its own that something came of.
-    pub streams: usize,
-    /// Calls and bytes that the peer is charged.
-    pub charged: u64,
-    /// Calls and bytes that we are charged.
-    pub our_charges: u64,
-    /// Payloads that are under way in parts, in both directions, and calls that wait for one.
-    pub transfers: usize,
-    /// Frames of ours that are not acknowledged.
-    pub unacked: usize,
-}
-
-impl Sizes {
-    /// Whether nothing is held, called or owed across the link. (Unacknowledged frames do not count.)
-    pub fn is_empty(&self) -> bool {
-        Sizes {
-            unacked: 0,
-            ..*self
-        } == Sizes::default()
     }
 }

@@ -169,7 +169,12 @@ impl<O: Object> Session<O> {
         if let Some(export) = self.exports.by_name.get_mut(k) {
             export.bound += 1;
         }
-        self.post(|buf| frame::write_ret_open(buf, c, descriptor));
+        if self.changed.is_empty() {
+            self.post(|buf| frame::write_ret_open(buf, c, descriptor));
+        } else {
+            let changed = std::mem::take(&mut self.changed);
+            self.post(|buf| frame::write_ret_open_changed(buf, c, descriptor, &changed));
+        }
         if let Some(fault) = broken {
             let fault = to_send(fault);
             self.post_broken(Target::open(c), fault.code, &fault.message);
@@ -199,6 +204,7 @@ impl<O: Object> Session<O> {
             Outcome::Leading(o) => self.garbage.push(o),
             Outcome::Bound(_) | Outcome::Failed(_) => {}
         }
+        self.subscribe_opened(c);
         for other in awaited_by.into_iter().map(IncomingId::call) {
             if self.settles(other, None) {
                 self.open_to_export(other, k);
@@ -235,6 +241,7 @@ impl<O: Object> Session<O> {
             Outcome::Leading(o) => self.garbage.push(o),
             Outcome::Bound(_) | Outcome::Failed(_) => {}
         }
+        self.subscribe_opened(c);
         for other in awaited_by.into_iter().map(IncomingId::call) {
             if self.settles(other, None) {
                 self.fail_open(other, Fault::broken_by(&fault));
@@ -292,6 +299,7 @@ impl<O: Object> Session<O> {
             opened.released = true;
             opened.refs = opened.refs.saturating_sub(1);
             self.stop_stream(target);
+            self.unsubscribe(target);
             self.free_opened(c);
             return Ok(());
         }
@@ -305,6 +313,7 @@ impl<O: Object> Session<O> {
         export.counted = export.counted.checked_sub(n).ok_or(over)?;
         if export.counted == 0 {
             self.stop_stream(target);
+            self.unsubscribe(target);
         }
         self.settle_export(k);
         Ok(())
@@ -391,7 +400,9 @@ impl<O: Object> Session<O> {
         };
         match import.fault() {
             Some(fault) => Poll::Ready(Err(fault)),
-            None if import.standing == Standing::Settled => Poll::Ready(Ok(())),
+            None if import.standing == Standing::Settled && !self.holds.holds_open(key) => {
+                Poll::Ready(Ok(()))
+            }
             None => {
                 watch(&mut import.rare().watchers, waker);
                 Poll::Pending

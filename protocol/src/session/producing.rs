@@ -14,11 +14,11 @@ use super::{Event, Object, Session};
 use crate::blob::Body;
 use crate::fault::Fault;
 use crate::frame;
-use crate::limits::{PAYLOAD_MAX, STREAM_CREDIT};
+use crate::limits::{CAPS_MAX, PAYLOAD_MAX, STREAM_CREDIT};
 use crate::{Code, Violation};
 
 /// More credit than this is never outstanding (R19.4).
-const CREDIT_MAX: i64 = i32::MAX as i64;
+pub(super) const CREDIT_MAX: i64 = i32::MAX as i64;
 /// What a DATA is charged besides its items, and what each of its caps is (R19.8).
 const OVERHEAD: usize = 64;
 
@@ -246,20 +246,10 @@ impl<O: Object> Session<O> {
         let head = if caps.is_empty() {
             self.number(|buf| frame::write_data(buf, name, written, &[]))
         } else {
-            // As in a result: a reference that has no name yet arrives broken, and nothing waits for it.
-            let replace =
-                |cap: &Cap<O>| self.nameless(cap).map_or_else(|| cap.clone(), Cap::Broken);
-            let caps: Vec<Cap<O>> = caps.iter().map(replace).collect();
-            let checked = self.check_caps(&caps);
-            if let Err(fault) = checked {
-                self.scrap_sent(caps);
-                return Err(fault);
-            }
-            let encoded = self.encode_caps(&caps);
+            let encoded = self.introduce(caps, CAPS_MAX)?;
             let head =
                 self.number(|buf| frame::write_data(buf, name, written, &encoded.descriptors));
             self.post_mentioned(&encoded.broken);
-            self.scrap_sent(caps);
             head
         };
         if items.len() > PAYLOAD_MAX {
@@ -271,15 +261,6 @@ impl<O: Object> Session<O> {
             self.producers.excess += excess(stream.credit);
         }
         Ok(())
-    }
-
-    /// Clones of objects are not dropped under the lock.
-    fn scrap_sent(&mut self, caps: Vec<Cap<O>>) {
-        for cap in caps {
-            if let Cap::Given(o) | Cap::Lent(o) = cap {
-                self.garbage.push(o);
-            }
-        }
     }
 
     /// Ends a stream: well, or with the error that its reader gets as the last item (R19.6). A second end, or one of a

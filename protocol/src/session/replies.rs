@@ -157,6 +157,10 @@ impl<O: Object> Session<O> {
     fn post_ret(&mut self, id: IncomingId, value: Body<'_>, caps: Caps<'_>) {
         if let Some(value) = value.as_slice().filter(|value| value.len() <= PAYLOAD_MAX) {
             if let Some(call) = self.finish(id) {
+                if !self.changed.is_empty() {
+                    let changed = std::mem::take(&mut self.changed);
+                    return self.post(|buf| frame::write_ret(buf, call, value, caps, &changed));
+                }
                 self.post(|buf| frame::write_ret(buf, call, value, caps, &[]));
             }
             return;
@@ -171,8 +175,9 @@ impl<O: Object> Session<O> {
             depth: entry.depth,
             charge: entry.charge,
         };
+        let changed = std::mem::take(&mut self.changed);
         self.post_head(bulk, |buf| {
-            frame::write_ret(buf, call, &announced, caps, &[]);
+            frame::write_ret(buf, call, &announced, caps, &changed);
         });
     }
 

@@ -1,6 +1,6 @@
 //! Payloads above 65,536 bytes on their way out (R18): the head is an ordinary frame, its bytes follow in PARTs, of the
 //! open transfers in turn, behind the frames that are ready, and never more than a window of them unacknowledged. Used
-//! by `calls` and `replies`, which write the heads, and by `flow`, which asks for PARTs.
+//! by those who write the heads (`calls`, `replies`, `producing`, `publishing`), and by `flow`, which asks for PARTs.
 
 use std::collections::VecDeque;
 use std::task::Waker;
@@ -31,6 +31,8 @@ pub(super) enum Of {
     Ret(u64),
     /// Items of our stream of this name.
     Data(Target),
+    /// A SNAP or DELTA to the subscription of this name.
+    Shared(Target),
 }
 
 /// One transfer, from its head to its last PART.
@@ -144,7 +146,7 @@ impl Transfers {
     }
 
     /// Takes one out before its end. Its head.
-    fn take(&mut self, of: Of) -> Option<u64> {
+    pub(super) fn take(&mut self, of: Of) -> Option<u64> {
         let at = self.open.iter().position(|open| open.of == of)?;
         let open = self.open.remove(at)?;
         let head = open.head;
@@ -215,6 +217,7 @@ impl<O: Object> Session<O> {
                     call.seq = seq;
                 }
             }
+            Of::Shared(name) => self.published(name),
             Of::Ret(_) | Of::Data(_) => {}
         }
         // Its slot is free.

@@ -5,7 +5,7 @@ use std::task::Waker;
 use helve_protocol::session::{EndCause, Reply};
 use helve_protocol::{Code, Fault};
 
-use super::{A, B, Pair};
+use super::{A, B, End, Pair, Shared};
 
 impl Pair {
     /// Gives back all that the test holds, lets everything end, and asserts that nothing is left: no entry in any
@@ -30,6 +30,7 @@ impl Pair {
                 }
                 end.stops.clear();
                 end.streams.clear();
+                end.drop_shared();
                 while !self.nothing_runs(side) {
                     let running = self.started(side);
                     let fault = Fault::new(Code::Cancelled, "the test is over");
@@ -71,6 +72,7 @@ impl Pair {
             self.collect(side);
             self.end(side).running.clear();
             self.end(side).streams.clear();
+            self.end(side).drop_shared();
             let end = self.end(side);
             for (_, mut key) in std::mem::take(&mut end.calls) {
                 let outcome = end.session.poll_call(&mut key, Waker::noop());
@@ -92,6 +94,17 @@ impl Pair {
         drop(self);
         for (id, n) in drops.borrow().iter().enumerate() {
             assert_eq!(*n, 1, "object {id} was dropped {n} times");
+        }
+    }
+}
+
+impl End {
+    /// Gives back what came of shared values and was not looked at.
+    fn drop_shared(&mut self) {
+        for shared in std::mem::take(&mut self.shared) {
+            if let Shared::Update(_, update) = shared {
+                self.session.discard(update.caps);
+            }
         }
     }
 }

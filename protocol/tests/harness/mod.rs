@@ -20,8 +20,8 @@ use bytes::Bytes;
 use helve_protocol::batch::{Parsed, ReadLimits, parse};
 use helve_protocol::frame::{CallKind, Frame};
 use helve_protocol::session::{
-    Answer, CallKey, Cap, EndCause, Event, ImportKey, IncomingId, Invocation, Object, Outgoing,
-    ReceiptKey, Received, Reply, Session, StreamKey, Time,
+    Answer, CallKey, Cap, EndCause, Event, FollowKey, ImportKey, IncomingId, Invocation, Object,
+    Outgoing, ReceiptKey, Received, Reply, Session, StreamKey, SubscriberKey, Time, Update,
 };
 use helve_protocol::{Code, Fault, Violation};
 
@@ -40,6 +40,16 @@ impl Side {
     pub fn other(self) -> Side {
         if self == A { B } else { A }
     }
+}
+
+/// What a session said of shared values.
+#[derive(Debug)]
+pub enum Shared {
+    Subscribed(TestObject, SubscriberKey, Option<(u64, u64)>),
+    Room(SubscriberKey),
+    Unsubscribed(SubscriberKey),
+    Update(FollowKey, Box<Update<TestObject>>),
+    Ended(FollowKey, Option<Fault>),
 }
 
 /// A call of the peer's that was started and is not answered.
@@ -66,6 +76,8 @@ pub struct End {
     pub stops: Vec<IncomingId>,
     /// Streams that the session wants run.
     pub streams: Vec<(TestObject, StreamKey)>,
+    /// What the session said of shared values of ours, and of those of the other side.
+    pub shared: Vec<Shared>,
     /// References that the test holds; `finish` gives them back.
     pub held: Vec<ImportKey>,
     pub held_opened: Vec<u64>,
@@ -101,6 +113,7 @@ impl Pair {
                 running: Vec::new(),
                 stops: Vec::new(),
                 streams: Vec::new(),
+                shared: Vec::new(),
                 held: Vec::new(),
                 held_opened: Vec::new(),
                 calls: Vec::new(),
@@ -200,6 +213,13 @@ impl Pair {
                 Event::Tells(..) => unreachable!("they are told one by one"),
                 Event::Stop(id) => end.stops.push(id),
                 Event::Stream(object, key) => end.streams.push((object, key)),
+                Event::Subscribed(object, key, have) => {
+                    end.shared.push(Shared::Subscribed(object, key, have));
+                }
+                Event::Room(key) => end.shared.push(Shared::Room(key)),
+                Event::Unsubscribed(key) => end.shared.push(Shared::Unsubscribed(key)),
+                Event::Update(key, update) => end.shared.push(Shared::Update(key, update)),
+                Event::FollowEnded(key, fault) => end.shared.push(Shared::Ended(key, fault)),
                 // Nothing here forwards: the tests of the whole do.
                 Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                     unreachable!("nothing was passed on")
@@ -531,7 +551,9 @@ impl Pair {
                     frame: *frame,
                     caps: match frame {
                         Frame::Call(call) => parsed.caps_of(call.caps).to_vec(),
-                        Frame::Ret { caps, .. } => parsed.caps_of(*caps).to_vec(),
+                        Frame::Ret { caps, .. }
+                        | Frame::Snap { caps, .. }
+                        | Frame::Delta { caps, .. } => parsed.caps_of(*caps).to_vec(),
                         _ => Vec::new(),
                     },
                     releases: match frame {

@@ -19,6 +19,7 @@ struct Inner {
     key: ObjectKey,
     id: usize,
     stream: bool,
+    forwarded: bool,
     revoked: Cell<bool>,
     ledger: Rc<RefCell<Vec<u32>>>,
 }
@@ -56,6 +57,9 @@ impl Object for TestObject {
     fn is_stream(&self) -> bool {
         self.0.stream
     }
+    fn is_forwarded(&self) -> bool {
+        self.0.forwarded
+    }
 }
 
 /// Makes objects, and knows which were dropped.
@@ -67,15 +71,20 @@ pub struct Nursery {
 
 impl Nursery {
     pub fn object(&mut self) -> TestObject {
-        self.make(false)
+        self.make(false, false)
     }
 
     /// An object that is a stream (R19).
     pub fn stream(&mut self) -> TestObject {
-        self.make(true)
+        self.make(true, false)
     }
 
-    fn make(&mut self, stream: bool) -> TestObject {
+    /// One that stands for an object of another session (R9).
+    pub fn forwarded(&mut self) -> TestObject {
+        self.make(false, true)
+    }
+
+    fn make(&mut self, stream: bool, forwarded: bool) -> TestObject {
         let id = self.drops.borrow().len();
         self.drops.borrow_mut().push(0);
         let identity = Identity {
@@ -87,6 +96,7 @@ impl Nursery {
             key,
             id,
             stream,
+            forwarded,
             revoked: Cell::new(false),
             ledger: self.drops.clone(),
         }))

@@ -25,7 +25,8 @@ pub(super) fn handshakes() -> Vec<Vec<u8>> {
 
 /// Scripts for [`super::session`]: what a message holds is a script as it stands.
 pub(super) fn scripts() -> Vec<Vec<u8>> {
-    let ours = super::session::scripts();
+    let mut ours = super::session::scripts();
+    ours.extend(super::shared::scripts());
     // Few vectors go on as a conversation, and ours all do: they are to be drawn more often.
     let mut scripts = [&ours[..]; 4].concat();
     scripts.extend(batches());

@@ -11,6 +11,7 @@ mod mutate;
 mod run;
 mod scan;
 mod session;
+mod shared;
 mod values;
 
 pub use run::{Failure, Until, inputs, replay, run};

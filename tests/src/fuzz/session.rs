@@ -24,7 +24,7 @@ use helve_protocol::{Code, Fault, Limits, Violation};
 use super::values::{Body, head, int, top};
 
 /// Arguments and results with so many references.
-const WITH_CAPS: [&[u8]; 3] = [
+pub(super) const WITH_CAPS: [&[u8]; 3] = [
     &[0x90],
     &[0x91, 0xd4, 1, 0],
     &[0x92, 0xd4, 1, 0, 0xd4, 1, 1],
@@ -130,7 +130,7 @@ pub(super) fn scripts() -> Vec<Vec<u8>> {
 }
 
 #[derive(Clone, Debug)]
-struct Thing(Rc<Inner>);
+pub(super) struct Thing(Rc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
@@ -172,8 +172,9 @@ fn thing(keys: &mut Objects<()>, address: usize, stream: bool, alive: &Rc<Cell<u
     }))
 }
 
-struct World {
-    session: Session<Thing>,
+pub(super) struct World {
+    pub(super) session: Session<Thing>,
+    pub(super) shared: super::shared::Shared,
     ours: Limits,
     keys: Objects<()>,
     alive: Rc<Cell<usize>>,
@@ -189,7 +190,7 @@ struct World {
     receipts: Vec<ReceiptKey>,
     /// Streams of ours, released ones too.
     streams: Vec<StreamKey>,
-    held: Vec<ImportKey>,
+    pub(super) held: Vec<ImportKey>,
     held_opened: Vec<u64>,
     /// Ids of the peer that are not answered.
     asked: BTreeSet<u64>,
@@ -207,6 +208,7 @@ impl World {
                 .with_calls(4)
                 .with_nested(2)
                 .with_table(6)
+                .with_subs(2)
                 .with_frame(0)
                 .with_bytes(0);
         }
@@ -219,6 +221,7 @@ impl World {
         World {
             // harness: there is no peer but bytes; `finish` asserts that the tables end empty
             session: Session::new(config, Some(root.clone())),
+            shared: super::shared::Shared::default(),
             ours,
             keys,
             alive: alive.clone(),
@@ -240,7 +243,7 @@ impl World {
         }
     }
 
-    fn thing(&mut self) -> Thing {
+    pub(super) fn thing(&mut self) -> Thing {
         self.make(false)
     }
 
@@ -339,6 +342,7 @@ impl World {
                 Event::Passed(..) | Event::Broke(..) | Event::Flows(_) => {
                     unreachable!("nothing was passed on")
                 }
+                shared => self.shared_event(shared),
             }
         }
         while let Some(message) = self.session.poll_transmit() {
@@ -410,6 +414,7 @@ impl World {
                 }
             }
             31 => self.read_items(),
+            32..48 => self.shared_deed(deed),
             26 => {
                 if let Some(thing) = self.things.last() {
                     thing.0.revoked.set(true);
@@ -448,7 +453,8 @@ impl World {
             (_, [cap]) if call.kind == CallKind::Open || how % 2 == 1 => Reply::Handle(cap.clone()),
             (_, caps) => Reply::Value(WITH_CAPS[caps.len()], caps),
         };
-        self.session.respond(call.id, reply);
+        let changed = self.shared.changed();
+        self.session.respond_changed(call.id, reply, &changed);
         if how == 11 {
             self.keep(call.caps);
         } else {
@@ -481,7 +487,7 @@ impl World {
         }
     }
 
-    fn keep(&mut self, caps: Vec<Received<Thing>>) {
+    pub(super) fn keep(&mut self, caps: Vec<Received<Thing>>) {
         for cap in caps {
             match cap {
                 Received::Import { key, .. } => self.held.push(key),

@@ -61,6 +61,16 @@ impl Flow {
         self.owed_frames >= ACK_FRAMES || self.owed_bytes >= ACK_BYTES
     }
 
+    /// The last of our frames that the peer acknowledged.
+    pub(in crate::session) fn acked(&self) -> u64 {
+        self.acked
+    }
+
+    /// When it last acknowledged something new.
+    pub(in crate::session) fn acked_at(&self) -> Time {
+        self.acked_at
+    }
+
     /// When what is owed is due.
     pub(super) fn ack_until(&self) -> Option<Time> {
         self.owed_since.map(|since| since.plus_ms(ACK_MS))
@@ -81,6 +91,7 @@ impl<O: Object> Session<O> {
             return Ok(());
         }
         flow.acked = ack;
+        flow.acked_at = self.now;
         while flow.kept.front().is_some_and(|kept| kept.last <= ack) {
             if let Some(kept) = flow.kept.pop_front() {
                 flow.kept_bytes -= kept.frames.len();
