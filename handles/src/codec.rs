@@ -1,5 +1,7 @@
 //! User values to MessagePack, as section 2 of the protocol has it: structs are maps by name, bytes are `bin`.
 
+use std::io::Write;
+
 use rmp_serde::config::BytesMode;
 use rmp_serde::encode::Error;
 use serde::Serialize;
@@ -9,6 +11,11 @@ use serde::Serialize;
 /// # Errors
 /// Those of the value's own `Serialize`.
 pub fn encode_into<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> Result<(), Error> {
+    encode_to(value, out)
+}
+
+/// As [`encode_into`], to any writer.
+pub(crate) fn encode_to<T: Serialize + ?Sized, W: Write>(value: &T, out: W) -> Result<(), Error> {
     let mut serializer = rmp_serde::Serializer::new(out)
         .with_struct_map()
         .with_bytes(BytesMode::ForceIterables);

@@ -1,33 +1,10 @@
 //! Tracking of plain values: what a change is written as, that it applies, and that it can be taken back.
 
-use helve_handles::patch::{PatchError, Patcher};
-use helve_handles::track::{Track, apply};
+mod support;
 
-/// Edits a value; returns its patch after having applied it to a copy, and having taken the same edit back on another.
-fn change<T: Track + std::fmt::Debug>(value: &T, edit: impl Fn(&mut T)) -> Option<Vec<u8>> {
-    let mut ours = value.clone();
-    let shadow = ours.shadow();
-    edit(&mut ours);
-    let mut patcher = Patcher::new();
-    let changed = ours.flush(&shadow, &mut patcher).expect("encodes");
-    let (patch, _) = patcher.finish().expect("within its limits");
-    assert_eq!(changed, !patch.is_empty());
-
-    let mut undone = value.clone();
-    let shadow = undone.shadow();
-    edit(&mut undone);
-    if undone.undo(shadow) {
-        assert!(undone.same(value), "undo left {undone:?} of {value:?}");
-    }
-    if !changed {
-        assert!(ours.same(value), "unnoticed: {ours:?} was {value:?}");
-        return None;
-    }
-    let mut theirs = value.clone();
-    apply(&mut theirs, &patch).expect("fits");
-    assert!(theirs.same(&ours), "{theirs:?} should be {ours:?}");
-    Some(patch)
-}
+use helve_handles::patch::PatchError;
+use helve_handles::track::apply;
+use support::change;
 
 #[test]
 fn a_number_is_set_where_it_differs() {

@@ -32,10 +32,30 @@ pub struct Entries<'a> {
 }
 
 /// Where a patcher was, to go back to.
-struct Mark {
+pub(crate) struct Mark {
     bytes: usize,
     refs: usize,
     deepest: u32,
+}
+
+/// Takes so many bytes and no more.
+struct Bounded {
+    bytes: Vec<u8>,
+    most: usize,
+}
+
+impl std::io::Write for Bounded {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if bytes.len() > self.most - self.bytes.len() {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.bytes.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 impl Patcher {
@@ -68,7 +88,7 @@ impl Patcher {
         self.bytes.len()
     }
 
-    fn mark(&self) -> Mark {
+    pub(crate) fn mark(&self) -> Mark {
         Mark {
             bytes: self.bytes.len(),
             refs: self.refs.len(),
@@ -139,6 +159,43 @@ impl Patcher {
     pub fn set_leaf<T: Serialize + ?Sized>(&mut self, value: &T) -> Result<(), EncodeError> {
         self.bytes.extend_from_slice(&[0x92, Tag::Set as u8]);
         self.leaf(value)
+    }
+
+    /// Puts `[0, whole]` in place of the one node written since `mark`, if that saves more than a few bytes. A node of
+    /// single changes is worth those: it leaves what others change beside them alone. Costs no more than the node did.
+    pub(crate) fn shorten<T: Wire>(&mut self, mark: &Mark, whole: &T) {
+        /// What single changes are worth, in bytes.
+        const WORTH: usize = 16;
+        let node = self.bytes.len().saturating_sub(mark.bytes);
+        let Some(most) = node.checked_sub(2 + WORTH) else {
+            return;
+        };
+        let mut bounded = Bounded {
+            bytes: Vec::new(),
+            most,
+        };
+        let mut refs = Vec::new();
+        let mut write = || {
+            codec::encode_to(whole, &mut bounded)
+                .map_err(|error| EncodeError::Value(error.to_string()))
+        };
+        let written = if T::PLAIN {
+            write()
+        } else {
+            refs.extend_from_slice(self.refs.get(..mark.refs).unwrap_or_default());
+            references::collect(&mut refs, write)
+        };
+        // Too long, or not to be encoded: the node stays.
+        let (Ok(()), Some(nests)) = (written, raw::nesting(&bounded.bytes)) else {
+            return;
+        };
+        self.back_to(mark);
+        self.bytes.extend_from_slice(&[0x92, Tag::Set as u8]);
+        self.bytes.extend_from_slice(&bounded.bytes);
+        if !T::PLAIN {
+            self.refs = refs;
+        }
+        self.deepest = self.deepest.max(self.depth.saturating_add(nests));
     }
 
     /// `nil`: what a field or entry becomes that is no longer there.

@@ -9,7 +9,9 @@
 //! One file a type. Containers have the names and the methods of the standard library's.
 
 mod counter;
+mod key;
 mod leaf;
+pub mod map;
 mod nest;
 mod nested;
 mod string;
@@ -18,6 +20,8 @@ mod text;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use counter::{Counter, CounterShadow};
+pub use key::Key;
+pub use map::Map;
 pub use nested::Nested;
 pub use text::Text;
 
@@ -109,6 +113,23 @@ impl Identity {
     /// Whether it is the container that `shadow` was taken of, and its log is whole.
     pub(crate) fn is(&self, shadow: u64) -> bool {
         self.0 == shadow
+    }
+
+    /// Whether changes are to be logged, and the log is whole.
+    pub(crate) fn is_logging(&self) -> bool {
+        self.0 != 0 && self.0 != u64::MAX
+    }
+
+    /// As [`void`](Self::void), until [`resume`](Self::resume) is given what it returns.
+    pub(crate) fn suspend(&mut self) -> u64 {
+        let id = self.0;
+        self.void();
+        id
+    }
+
+    /// The user's code has returned: the log is whole again.
+    pub(crate) fn resume(&mut self, id: u64) {
+        self.0 = id;
     }
 
     /// Ends the watch.
