@@ -9,18 +9,24 @@
 //! One file a type. Containers have the names and the methods of the standard library's.
 
 mod counter;
+mod deque;
 mod key;
 mod leaf;
+mod list;
 pub mod map;
 mod nest;
 mod nested;
+mod seq;
+pub mod sequence;
 mod string;
 mod text;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use counter::{Counter, CounterShadow};
+pub use deque::Deque;
 pub use key::Key;
+pub use list::List;
 pub use map::Map;
 pub use nested::Nested;
 pub use text::Text;

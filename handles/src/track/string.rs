@@ -107,7 +107,7 @@ pub(crate) fn difference(old: &str, new: &str) -> Option<(usize, usize, usize)> 
 }
 
 /// How many bytes two texts begin with alike; `None`: all of them. By blocks first, which is some ten times faster.
-fn shared<'a>(
+pub(crate) fn shared<'a>(
     x: impl Iterator<Item = &'a [u8]>,
     y: impl Iterator<Item = &'a [u8]>,
 ) -> Option<usize> {

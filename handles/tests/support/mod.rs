@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "a module of each test")]
 
 pub mod cells;
+pub mod rows;
 
 use std::fmt::Debug;
 

@@ -1,0 +1,87 @@
+//! A change of a sequence that is found by comparison: one splice of what lies between the ends that stayed. And the
+//! choice between operations and all of it.
+
+use std::iter::zip;
+
+use super::items::Items;
+use crate::patch::{EncodeError, Entries, Patcher, Tag};
+use crate::track::{Track, string};
+
+/// Writes at most one operation, which makes `new` out of `old`.
+pub(crate) fn write_difference<T: Track, S: Items<T>>(
+    ops: &mut Entries<'_>,
+    old: &S,
+    new: &S,
+) -> Result<(), EncodeError> {
+    if let (Some(old), Some(new)) = (old.bin(), new.bin()) {
+        bytes_difference(ops, old, new);
+        return Ok(());
+    }
+    let same = |(a, b): &(&T, &T)| a.same(b);
+    let start = zip(old.rest(0), new.rest(0)).take_while(same).count();
+    let ends = zip(old.rest(start).rev(), new.rest(start).rev());
+    let end = ends.take_while(same).count();
+    let (gone, come) = (old.count() - start - end, new.count() - start - end);
+    if gone == 0 && come == 0 {
+        return Ok(());
+    }
+    if end == 0 && come == 0 {
+        ops.truncate(start);
+    } else if end == 0 && gone == 0 {
+        ops.append(new.rest(start))?;
+    } else {
+        ops.splice(start, gone, new.rest(start).take(come))?;
+    }
+    Ok(())
+}
+
+fn bytes_difference(ops: &mut Entries<'_>, old: &[u8], new: &[u8]) {
+    let Some(start) = string::shared(old.chunks(32), new.chunks(32)) else {
+        return;
+    };
+    let (old, new) = (
+        old.get(start..).unwrap_or_default(),
+        new.get(start..).unwrap_or_default(),
+    );
+    let ends = zip(old.iter().rev(), new.iter().rev());
+    let end = ends.take_while(|(a, b)| a == b).count();
+    let come = new.get(..new.len() - end).unwrap_or_default();
+    ops.bytes(start, old.len() - end, come);
+}
+
+/// Writes `count` operations as a node, or a Set of `items` where they `may_be_long` and it is shorter.
+pub(crate) fn write_seq<T: Track, S: Items<T>>(
+    ops: &Patcher,
+    count: usize,
+    items: &S,
+    may_be_long: bool,
+    patcher: &mut Patcher,
+) -> Result<bool, EncodeError> {
+    if may_be_long && is_shorter(items, header(1 + count) + ops.len()) {
+        patcher.set(items)?;
+        return Ok(true);
+    }
+    patcher.node(Tag::Seq, 1, |node| node.logged(ops, count))
+}
+
+/// Whether all items are written in at most `most` bytes. Writes no more than that, and one item.
+fn is_shorter<T: Track, S: Items<T>>(items: &S, most: usize) -> bool {
+    let least = header(items.count()) + items.count();
+    if items.bin().is_some() || least > most {
+        return least <= most;
+    }
+    let mut all = Patcher::new();
+    let room = most - header(items.count());
+    items
+        .rest(0)
+        .all(|item| all.value(item).is_ok() && all.len() <= room)
+}
+
+/// The bytes that the header of an array of `len` takes.
+fn header(len: usize) -> usize {
+    match len {
+        0..=0xf => 1,
+        0x10..=0xffff => 3,
+        _ => 5,
+    }
+}
