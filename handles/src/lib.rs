@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod codec;
+pub mod descriptor;
 pub mod id;
 pub mod lease;
 pub mod objects;

@@ -14,20 +14,30 @@
 //!       | [4, i, j] Swap | [5, start, n, bin] Permute | [7, len] Truncate | [8, pos, del, bin] Splice of bytes
 //! ```
 //!
-//! `write` makes them, `read` applies them to a value, `raw` walks their bytes without knowing any type.
+//! `write` makes them, `read` applies them to a value, `raw` walks their bytes without knowing any type. Without the type
+//! too: `compose` makes one of several, `focus` follows a part of a value, `view` leaves out what a session may not see,
+//! `canary` tells whether two values are one.
 
+mod canary;
 mod compose;
 mod error;
+mod focus;
 pub mod raw;
 mod read;
 mod translate;
 mod tree;
+mod view;
+mod walk;
 mod write;
 
+pub use canary::canary;
 pub use compose::compose;
 pub use error::{EncodeError, PatchError};
+pub use focus::{FocusError, Path, WithReferences};
 pub use read::{Node, PatchReader, Slot};
 pub use translate::{Pair, Translation};
+pub use view::View;
+pub use walk::Unsupported;
 pub use write::{Entries, Patcher, renumber};
 
 /// How deep a value may nest, counted from the root of the object.

@@ -92,6 +92,24 @@ impl<'a> Raw<'a> {
         Ok(len)
     }
 
+    /// A map's length: no more than there are entries in the bytes left.
+    ///
+    /// # Errors
+    /// No map, or one that claims too much.
+    pub fn map(&mut self) -> Result<usize, PatchError> {
+        let len = match self.byte()? {
+            marker @ 0x80..=0x8f => u64::from(marker & 15),
+            0xde => self.be(2)?,
+            0xdf => self.be(4)?,
+            _ => return Err(PatchError::Form),
+        };
+        let len = usize::try_from(len).map_err(|_| PatchError::Short)?;
+        if len > self.rest().len() / 2 {
+            return Err(PatchError::Short);
+        }
+        Ok(len)
+    }
+
     /// An unsigned int, in its shortest form.
     ///
     /// # Errors

@@ -1,9 +1,16 @@
 //! Values of made-up types, patched and encoded by a plain second implementation: what the untyped operations on patches
 //! are held against. For tests alone.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    reason = "each test file uses a part"
+)]
 
 #[path = "changes.rs"]
 mod changes;
+#[path = "described.rs"]
+mod described;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +22,7 @@ use helve_handles::put::{
 };
 
 pub use changes::{Rng, change, random, seed};
+pub use described::{describe, hide};
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ty {
@@ -93,10 +101,15 @@ pub fn opt(ty: Ty) -> Ty {
 
 /// One of everything, in everything.
 pub fn zoo() -> Ty {
+    let seen_by = |view, field| Field {
+        view: Some(view),
+        ..field
+    };
     let cell = Ty::Struct(vec![
         field("text", Ty::Str),
+        seen_by("staff", skipped("memo")),
         field("n", Ty::Int),
-        field("to", opt(Ty::Handle)),
+        seen_by("admin", field("to", opt(Ty::Handle))),
     ]);
     let shape = Ty::Enum(vec![
         ("none", Shape::Unit),
@@ -118,7 +131,8 @@ pub fn zoo() -> Ty {
         field("raw", Ty::Bytes),
         field("pair", Ty::Tuple(vec![Ty::Int, opt(map(Ty::Str))])),
         field("peers", list(Ty::Handle)),
-        field("maybe", opt(cell)),
+        seen_by("admin", field("maybe", opt(cell.clone()))),
+        field("nearby", opt(cell)),
     ])
 }
 
