@@ -112,6 +112,12 @@ impl Args {
         }
     }
 
+    /// The next argument as the bytes that came, and the references of all arguments.
+    pub(crate) fn raw(&self) -> Result<(&[u8], Option<Box<InCaps>>), RpcError> {
+        let bytes = self.next_bytes()?;
+        Ok((bytes, self.caps.take()))
+    }
+
     /// The next argument as text, borrowed from the bytes that came.
     pub fn str(&self) -> Result<&str, RpcError> {
         self.next()

@@ -31,12 +31,17 @@ pub(crate) fn serve(root: &ObjectRef, call: Incoming<'_>) {
         Ok(wanted) => wanted,
         Err(fault) => return call.refuse(fault),
     };
-    let Some(schema) = root.0.local.schema() else {
+    let roots = root.0.local.schema();
+    let schema = match wanted {
+        None => roots,
+        // That of the root's interface, or of a shared value that the peer follows.
+        Some(hash) => roots
+            .filter(|schema| schema.hash() == hash)
+            .or_else(|| call.conn().schema_of(hash)),
+    };
+    let Some(schema) = schema else {
         return call.refuse(Fault::new(Code::Gone, "no such description"));
     };
-    if wanted.is_some_and(|hash| hash != schema.hash()) {
-        return call.refuse(Fault::new(Code::Gone, "no such description"));
-    }
     let mut value = Vec::with_capacity(schema.bytes().len() + 8);
     frame::put_bin(&mut value, schema.bytes());
     call.answer(&value);

@@ -5,6 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use helve_handles::lease::Lease;
+use helve_handles::patch::EncodeError;
+use helve_handles::references::{self, Reference};
 use helve_handles::wire::Wire;
 use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, Received};
@@ -16,6 +18,7 @@ use crate::codec;
 use crate::connection::{Conn, RemoteRef};
 use crate::error::RpcError;
 use crate::node::ObjectRef;
+use crate::shared::refs::{self, Found};
 use crate::trace::Trace;
 
 /// The references of one frame going out, and what keeps them alive until it is numbered.
@@ -57,6 +60,14 @@ impl InCaps {
             lease,
             failed: None,
         }))
+    }
+}
+
+impl InCaps {
+    /// What it holds, without the connection.
+    pub(crate) fn into_received(mut self) -> (Arc<Conn>, Vec<Received<ObjectRef>>) {
+        let caps = self.caps.drain(..).flatten().collect();
+        (self.conn.clone(), caps)
     }
 }
 
@@ -186,26 +197,35 @@ impl<T: Serialize + ?Sized> Serialize for LentValue<'_, T> {
 /// tries whether the first element of a sequence is a byte.
 pub(crate) fn put<S: Serializer>(
     serializer: S,
+    keep: impl FnOnce() -> Result<Reference, EncodeError>,
     make: impl FnOnce(&Arc<Conn>, bool, &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError>,
 ) -> Result<S::Ok, S::Error> {
-    serializer.serialize_newtype_struct("_ExtStruct", &Ext(Cell::new(Some(make))))
+    serializer.serialize_newtype_struct("_ExtStruct", &Ext(Cell::new(Some((keep, make)))))
 }
 
 /// The inside of rmp-serde's ext: `(tag, bytes)`.
-struct Ext<F>(Cell<Option<F>>);
+struct Ext<K, F>(Cell<Option<(K, F)>>);
 
-impl<F> Serialize for Ext<F>
+impl<K, F> Serialize for Ext<K, F>
 where
+    K: FnOnce() -> Result<Reference, EncodeError>,
     F: FnOnce(&Arc<Conn>, bool, &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError>,
 {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let make = self.0.take();
+        let Some((keep, make)) = self.0.take() else {
+            return Err(S::Error::custom("a handle is written once"));
+        };
+        if let Some(kept) = references::put(keep) {
+            let index = kept.map_err(S::Error::custom)?.to_be_bytes();
+            return match index {
+                [0, low] => (1_i8, serde_bytes::ByteArray::new([low])).serialize(serializer),
+                both => (1_i8, serde_bytes::ByteArray::new(both)).serialize(serializer),
+            };
+        }
         let index = SCOPE.with(|here| match &mut *here.borrow_mut() {
             Some(Scope::Out { conn, out, lend }) => {
-                let made = match (u8::try_from(out.caps.len()), make) {
-                    (Ok(index), Some(make)) if index < 255 => {
-                        make(conn, *lend, out).map(|cap| (index, cap))
-                    }
+                let made = match u8::try_from(out.caps.len()) {
+                    Ok(index) if index < 255 => make(conn, *lend, out).map(|cap| (index, cap)),
                     _ => Err(RpcError::Encode(
                         "over 255 handles in one message: send them in parts".into(),
                     )),
@@ -228,26 +248,29 @@ where
     }
 }
 
-/// Reads a reference.
-pub(crate) fn take<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Taken, D::Error> {
-    let CapIndex((tag, index)) = CapIndex::deserialize(deserializer)?;
+/// Reads a reference: a handle `H` of this process, or what came over a connection.
+pub(crate) fn take<'de, H: Clone + 'static, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Found<H>, D::Error> {
+    let CapIndex((tag, Index(index))) = CapIndex::deserialize(deserializer)?;
     if tag != 1 {
         return Err(D::Error::custom("not a handle"));
     }
+    if let Some(reference) = references::get(index) {
+        return refs::found(&reference)
+            .ok_or_else(|| D::Error::custom("a handle of another interface, or taken twice"));
+    }
     SCOPE.with(|here| match &mut *here.borrow_mut() {
         Some(Scope::In(inside)) => {
-            let what = inside
-                .caps
-                .get_mut(usize::from(index[0]))
-                .and_then(Option::take);
+            let what = inside.caps.get_mut(index).and_then(Option::take);
             let what = what.ok_or_else(|| {
                 D::Error::custom("no such handle in this message, or taken twice")
             })?;
-            Ok(Taken {
+            Ok(Found::Taken(Taken {
                 conn: inside.conn.clone(),
                 what,
                 lease: inside.lease.clone(),
-            })
+            }))
         }
         _ => Err(D::Error::custom(OUTSIDE)),
     })
@@ -265,4 +288,27 @@ pub(crate) fn refuse(error: &RpcError) {
 /// rmp-serde's name for an ext.
 #[derive(Deserialize)]
 #[serde(rename = "_ExtStruct")]
-struct CapIndex((i8, serde_bytes::ByteArray<1>));
+struct CapIndex((i8, Index));
+
+/// A place in a cap table: a byte, or two from 256 on.
+struct Index(usize);
+
+impl<'de> Deserialize<'de> for Index {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl serde::de::Visitor<'_> for Visitor {
+            type Value = Index;
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("the place of a handle")
+            }
+            fn visit_bytes<E: serde::de::Error>(self, bytes: &[u8]) -> Result<Index, E> {
+                match *bytes {
+                    [low] => Ok(Index(usize::from(low))),
+                    [high, low] => Ok(Index(usize::from(u16::from_be_bytes([high, low])))),
+                    _ => Err(E::custom("the place of a handle has one byte or two")),
+                }
+            }
+        }
+        deserializer.deserialize_bytes(Visitor)
+    }
+}

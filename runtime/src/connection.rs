@@ -18,6 +18,7 @@ use crate::observe::{Interface, Spans};
 use crate::peer::Peer;
 use crate::relay::{self, Relays};
 use crate::running::Running;
+use crate::shared::Follows;
 use crate::stats::{Counters, State};
 use crate::transport::Close;
 
@@ -40,6 +41,8 @@ pub(crate) struct Conn {
     pub(crate) spans: Spans,
     /// What this connection is to other sessions.
     pub(crate) relays: Relays,
+    /// Shared values, ours that the peer follows and the peer's that we follow.
+    pub(crate) follows: Follows,
     pub(crate) state: watch::Sender<State>,
     /// The link is gone too: the last Close was heard, or given up.
     pub(crate) unlinked: watch::Sender<bool>,
@@ -79,6 +82,7 @@ impl Conn {
             running: Running::default(),
             spans: Spans::default(),
             relays: Relays::default(),
+            follows: Follows::default(),
             state: watch::Sender::new(State::Connected),
             unlinked: watch::Sender::new(false),
         });
@@ -259,10 +263,11 @@ impl Conn {
                 | Event::Stop(_)
                 | Event::Stream(..)
                 | Event::Subscribed(..)
-                | Event::Room(_)
-                | Event::Unsubscribed(_)
-                | Event::Update(..)
-                | Event::FollowEnded(..) => {}
+                | Event::Room(_) => {}
+                Event::Unsubscribed(key) => self.unsubscribed(key),
+                // What came before the end may still be seen.
+                Event::Update(key, update) => self.updated(key, update),
+                Event::FollowEnded(key, fault) => self.follow_ended(key, fault),
             }
         }
     }

@@ -31,6 +31,7 @@ use crate::error::{CallFailure, RpcError};
 use crate::node::ObjectRef;
 use crate::observe;
 use crate::running::Method;
+use crate::shared::{note_changes, take_changes};
 use crate::spent;
 
 /// The largest future whose memory is kept.
@@ -86,6 +87,10 @@ impl<'a> Incoming<'a> {
     /// What it is made of.
     pub(crate) fn into_parts(self) -> (&'a Arc<Conn>, Invocation<ObjectRef>) {
         (self.conn, self.invocation)
+    }
+
+    pub(crate) fn conn(&self) -> &Arc<Conn> {
+        self.conn
     }
 
     /// Its arguments, of which none may hold a reference.
@@ -202,8 +207,10 @@ impl<'a> Incoming<'a> {
                     kind,
                     lease,
                 };
-                // What brought references is answered under the lock, which lets them go.
-                answering.answer::<M, E>(result, Some(&mut *replies).filter(|_| plain));
+                // What brought references is answered under the lock, which lets them go; what changed shared values
+                // that the caller follows says so.
+                let in_turn = plain && !conn.has_changes();
+                answering.answer::<M, E>(result, Some(&mut *replies).filter(|_| in_turn));
                 // Freed once this turn's replies are out.
                 replies.spent.extend(long);
             }
@@ -263,7 +270,9 @@ fn poll_caught<T, E: CallFailure>(
         return Poll::Pending;
     };
     let entered = observe::enter(conn, id);
+    note_changes();
     let polled = catch_unwind(AssertUnwindSafe(|| Cx::enter(cx, || future.poll(task))));
+    take_changes(conn, id);
     if entered {
         observe::exit(conn, id);
     }
@@ -363,6 +372,7 @@ fn overdue(conn: &Conn, id: IncomingId, method: u32, since: Instant) {
 pub(crate) fn answer_panic(conn: &Conn, id: IncomingId, panic: &(dyn Any + Send)) {
     let fault = panicked(panic).to_fault();
     conn.remove_running(id);
+    drop(conn.take_changes(id));
     observe::ended(conn, id, Some(fault.code));
     conn.with(|session| session.respond(id, Reply::Fault(fault)));
 }
@@ -486,7 +496,11 @@ impl Answering<'_> {
             _ => None,
         };
         observe::ended(self.conn, self.id, code);
-        self.conn.with(|session| session.respond(self.id, reply));
+        let changed = self.conn.take_changes(self.id);
+        self.conn.with(|session| match &*changed {
+            [] => session.respond(self.id, reply),
+            changed => session.respond_changed(self.id, reply, changed),
+        });
     }
 
     fn fail<E: CallFailure>(&self, error: E) {

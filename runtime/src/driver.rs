@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use helve_protocol::session::{Event, Invocation, Time};
-use helve_protocol::{Code, Fault};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
@@ -190,14 +189,11 @@ impl<L: Link> Driver<L> {
                     Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
                     Event::Broke(key, fault) => relay::broke(conn, key, fault),
                     Event::Flows(key) => relay::flows(conn, key),
-                    Event::Subscribed(_, key, _) => {
-                        conn.with(|session| session.end_subscription(key, not_shared()));
-                    }
-                    // Nothing is published or followed here yet.
-                    Event::Room(_)
-                    | Event::Unsubscribed(_)
-                    | Event::Update(..)
-                    | Event::FollowEnded(..) => {}
+                    Event::Subscribed(object, key, have) => conn.subscribed(&object, key, have),
+                    Event::Room(key) => conn.room(key),
+                    Event::Unsubscribed(key) => conn.unsubscribed(key),
+                    Event::Update(key, update) => conn.updated(key, update),
+                    Event::FollowEnded(key, fault) => conn.follow_ended(key, fault),
                 }
             }
             if !replies.done.is_empty() {
@@ -542,11 +538,6 @@ impl<L> Drop for Driver<L> {
         }
         self.conn.unlinked.send_replace(true);
     }
-}
-
-/// What a peer gets that subscribes to an object here.
-fn not_shared() -> Fault {
-    Fault::new(Code::Unimplemented, "the object is no shared value")
 }
 
 fn start(

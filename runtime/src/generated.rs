@@ -5,7 +5,9 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use helve_handles::patch::{EncodeError, Patcher};
 use helve_handles::schema::TypeRef;
+use helve_handles::track::Track;
 use helve_handles::wire::{Typed, Wire};
 
 use crate::args::{Args, Put};
@@ -71,6 +73,19 @@ pub fn send<M: Fails>(
 /// What a method that is not `async` returns: a stream that makes the call when it is first read.
 pub fn open<T: Wire>(call: Call<Streaming<T>>) -> Streaming<T> {
     Streaming::opening(call)
+}
+
+/// What changed in a place for a handle: all of it, where another object is there.
+pub fn track_handle<H: Track + PartialEq>(
+    handle: &H,
+    before: &H,
+    patcher: &mut Patcher,
+) -> Result<bool, EncodeError> {
+    if handle == before {
+        return Ok(false);
+    }
+    patcher.set(handle)?;
+    Ok(true)
 }
 
 /// Serves a call.

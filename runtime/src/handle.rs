@@ -11,6 +11,7 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, Shared, WeakShared};
 use helve_handles::ObjectKey;
 use helve_handles::lease::Lease;
+use helve_handles::patch::EncodeError;
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::wire::Typed;
 use helve_protocol::blob::Body;
@@ -27,6 +28,8 @@ use crate::connection::{Conn, RemoteRef};
 use crate::dispatch::Incoming;
 use crate::error::{CallFailure, RpcError};
 use crate::node::{Local, Node, ObjectRef, Revocation};
+use crate::shared::Publisher;
+use crate::shared::refs::{self, Found};
 use crate::{builtin, relay};
 
 pub use remote::{Remote, Revoker, WeakHandle};
@@ -37,6 +40,12 @@ pub trait Dispatch: Send + Sync + 'static {
     fn dispatch(self: Arc<Self>, call: Incoming<'_>);
     /// The interface.
     fn interface() -> &'static InterfaceDesc;
+    /// Set for a shared value.
+    #[doc(hidden)]
+    #[allow(private_interfaces, reason = "nobody but this crate has any")]
+    fn publisher(self: Arc<Self>) -> Option<Arc<dyn Publisher>> {
+        None
+    }
 }
 
 /// A handle that will be known later: the result of a local call, or of an OPEN of the peer's.
@@ -107,6 +116,22 @@ pub enum Route<D: ?Sized> {
     Here(Near<D>),
     /// Over a connection.
     There(Far),
+}
+
+/// Where an object is.
+pub(crate) enum Lives<D: ?Sized> {
+    Here(Local<D>),
+    There(Arc<RemoteRef>),
+}
+
+impl<D: ?Sized + Dispatch> refs::Keep for Ref<D> {
+    fn to_cap(&self, conn: &Arc<Conn>, out: &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError> {
+        Ref::to_cap(self, conn, false, out)
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
 }
 
 /// A reference that needs no connection.
@@ -233,6 +258,19 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         }
     }
 
+    /// Where the object is, once that is known.
+    pub(crate) async fn lives(&self) -> Result<Lives<D>, RpcError> {
+        self.check()?;
+        if let Target::Pending(pending) = &self.target {
+            let settled = pending.settling.clone().await?;
+            return Box::pin(settled.lives()).await;
+        }
+        match &self.target {
+            Target::There(remote) => Ok(Lives::There(remote.clone())),
+            _ => self.local().map(Lives::Here).ok_or(RpcError::Gone),
+        }
+    }
+
     /// The local object.
     pub(crate) fn to_local(&self) -> Result<Local<D>, RpcError> {
         self.check()?;
@@ -267,9 +305,15 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         }
     }
 
-    /// Writes the reference into the frame being encoded.
+    /// Writes the reference into the frame, or the shared value, being encoded.
     pub fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        caps::put(serializer, |conn, lend, out| self.to_cap(conn, lend, out))
+        let keep = || match self.lent() {
+            true => Err(EncodeError::Lent),
+            false => Ok(refs::keep(self.clone())),
+        };
+        caps::put(serializer, keep, |conn, lend, out| {
+            self.to_cap(conn, lend, out)
+        })
     }
 
     fn to_cap(
@@ -307,7 +351,11 @@ impl<D: ?Sized + Dispatch> Ref<D> {
 
     /// Reads a reference out of the frame being decoded.
     pub fn deserialize<'de, De: Deserializer<'de>>(deserializer: De) -> Result<Self, De::Error> {
-        Ref::from_taken(caps::take(deserializer)?).map_err(|error| {
+        let taken = match caps::take(deserializer)? {
+            Found::Handle(handle) => return Ok(handle),
+            Found::Taken(taken) => taken,
+        };
+        Ref::from_taken(taken).map_err(|error| {
             caps::refuse(&error);
             De::Error::custom(error)
         })
@@ -477,6 +525,14 @@ impl<D: ?Sized + Dispatch> Near<D> {
 }
 
 impl Far {
+    /// To this reference.
+    pub(crate) fn to(remote: Arc<RemoteRef>) -> Far {
+        Far {
+            remote,
+            lease: None,
+        }
+    }
+
     /// Encodes the arguments and hands all of it to `f`, or what went wrong to `failed`.
     #[inline]
     fn encode<R>(

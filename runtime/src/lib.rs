@@ -63,6 +63,7 @@ pub mod peer;
 mod relay;
 mod running;
 mod server;
+mod shared;
 mod shutdown;
 mod spent;
 mod stats;
@@ -171,6 +172,9 @@ pub use helve_protocol::Limits;
 pub use limits::SessionLimits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
+pub use shared::{
+    Draft, Mode, Replica, ReplicaState, Revisions, Shared, SharedBuilder, SharedEdit,
+};
 pub use shutdown::{Shutdown, terminated};
 pub use stats::{State, Stats};
 pub use streaming::{StreamClosed, StreamSender, Streaming};
@@ -185,11 +189,18 @@ mod observing {}
 #[doc = include_str!("../../docs/security.md")]
 mod security {}
 
+/// Values whose changes are told: containers with the names of the standard library's, and [`Tracked`](track::Tracked).
+pub mod track {
+    pub use helve_handles::shared::{Edit, Tracked, UpdateError};
+    pub use helve_handles::track::*;
+}
+
 /// What most programs need: `use helve::prelude::*;`.
 pub mod prelude {
     pub use crate::handle::Remote as _;
     pub use crate::{Call, CallError, Cx, Object, Peer, Receipt, RpcError, Wire, interface};
     pub use crate::{StreamClosed, StreamSender, Streaming};
+    pub use helve_handles::Track;
 }
 
 /// What generated code may name. Not public API.
@@ -213,7 +224,9 @@ pub mod __rt {
     pub use std::vec::Vec;
 
     pub use helve_handles::lease::Lease;
+    pub use helve_handles::patch::{EncodeError, PatchError, PatchReader, Patcher};
     pub use helve_handles::schema::*;
+    pub use helve_handles::track::{Track, replace};
     pub use helve_handles::wire::*;
     pub use serde;
 

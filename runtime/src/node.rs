@@ -18,6 +18,7 @@ use crate::dispatch::Incoming;
 use crate::error::RpcError;
 use crate::handle::Dispatch;
 use crate::relay::Relay;
+use crate::shared::Publisher;
 
 /// A local object of some interface, seen without its type.
 pub(crate) trait AnyObject: Send + Sync + 'static {
@@ -46,6 +47,10 @@ pub(crate) trait AnyObject: Send + Sync + 'static {
     /// Whether it is a stream (R19).
     fn is_stream(&self) -> bool {
         false
+    }
+    /// Set for a shared value (R20).
+    fn publisher(&self) -> Option<Arc<dyn Publisher>> {
+        None
     }
     /// Starts the task that runs it toward a peer. Of what is no stream this is never asked.
     fn run_stream(&self, _conn: &Arc<Conn>, _key: session::StreamKey) {}
@@ -110,6 +115,9 @@ impl<D: ?Sized + Dispatch> AnyObject for Local<D> {
     }
     fn enter(&self, node: &Arc<Node>) -> Option<ObjectRef> {
         Some(node.intern(self))
+    }
+    fn publisher(&self) -> Option<Arc<dyn Publisher>> {
+        self.object.clone().publisher()
     }
 }
 

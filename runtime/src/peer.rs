@@ -95,6 +95,11 @@ impl Peer {
         let _ = self.0.conn.set(Arc::downgrade(conn));
     }
 
+    /// The same, for this crate.
+    pub(crate) fn connected(&self) -> Option<Arc<Conn>> {
+        self.0.conn.get()?.upgrade()
+    }
+
     /// Its connection, from the moment that it was welcomed and as long as somebody holds on to it.
     pub fn connection(&self) -> Option<Connection> {
         self.0.conn.get()?.upgrade().map(Connection::new)

@@ -13,6 +13,7 @@ use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
 
 use futures::Stream;
+use helve_handles::patch::EncodeError;
 use helve_handles::schema::{TypeDesc, TypeRef};
 use helve_handles::wire::Wire;
 use helve_protocol::session::{Cap, Object as _, Received};
@@ -22,6 +23,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::call::Call;
 use crate::caps::{self, Taken};
 use crate::error::RpcError;
+use crate::shared::refs::Found;
 
 pub use sender::{StreamClosed, StreamSender};
 
@@ -271,7 +273,11 @@ impl<T: Wire> FromIterator<T> for Streaming<T> {
 
 impl<T: Wire> Serialize for Streaming<T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        caps::put(serializer, |conn, lend, _| {
+        let keep = || {
+            let why = "a stream is read once, so a shared value cannot hold one";
+            Err(EncodeError::Value(why.into()))
+        };
+        caps::put(serializer, keep, |conn, lend, _| {
             if lend {
                 return Err(RpcError::Encode(LENT.into()));
             }
@@ -289,7 +295,11 @@ impl<T: Wire> Serialize for Streaming<T> {
 
 impl<'de, T: Wire> Deserialize<'de> for Streaming<T> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Streaming::from_taken(caps::take(deserializer)?).map_err(|error| {
+        let taken = match caps::take::<(), _>(deserializer)? {
+            Found::Taken(taken) => taken,
+            Found::Handle(()) => return Err(D::Error::custom("not a stream")),
+        };
+        Streaming::from_taken(taken).map_err(|error| {
             caps::refuse(&error);
             D::Error::custom(error)
         })

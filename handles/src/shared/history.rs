@@ -64,6 +64,8 @@ pub struct History {
     ring: VecDeque<Payload>,
     /// Sum of their lengths.
     ring_bytes: usize,
+    /// How many of them hold references.
+    ring_refs: usize,
     snap_rev: u64,
     snap: Payload,
     /// What several steps at once come to, by (from, to): those who lag alike share it.
@@ -85,6 +87,7 @@ impl History {
             first: rev,
             ring: VecDeque::new(),
             ring_bytes: 0,
+            ring_refs: 0,
             snap_rev: rev,
             snap: value,
             composed: VecDeque::new(),
@@ -138,6 +141,33 @@ impl History {
         bytes + node_len > self.room() || revisions + 1 >= REVISIONS_MAX as u64
     }
 
+    /// Whether it keeps references alive, which the value may not hold any more.
+    pub fn holds_references(&self) -> bool {
+        self.ring_refs > 0 || !self.snap.refs.is_empty()
+    }
+
+    /// Lets references go that only changes hold which nobody needs any more: everybody has been told up to `told`.
+    /// What is let go is returned, to be dropped where that may run code.
+    pub fn forget_references(&mut self, told: u64) -> Vec<Payload> {
+        let until = told.min(self.snap_rev);
+        let old = usize::try_from(until.saturating_sub(self.first)).unwrap_or(0);
+        if self.ring_refs == 0 {
+            return Vec::new();
+        }
+        let composed = self
+            .composed
+            .drain(..)
+            .filter_map(|(.., composed)| composed);
+        let mut gone: Vec<Payload> = composed.collect();
+        for node in self.ring.drain(..old.min(self.ring.len())) {
+            self.ring_bytes -= node.bytes.len();
+            self.ring_refs -= usize::from(!node.refs.is_empty());
+            self.first += 1;
+            gone.push(node);
+        }
+        gone
+    }
+
     fn room(&self) -> usize {
         self.snap.bytes.len().max(RING_MIN)
     }
@@ -146,6 +176,7 @@ impl History {
     pub fn push(&mut self, node: Payload) -> u64 {
         self.head += 1;
         self.ring_bytes += node.bytes.len();
+        self.ring_refs += usize::from(!node.refs.is_empty());
         self.ring.push_back(node);
         self.composed.clear();
         self.trim();
@@ -166,6 +197,7 @@ impl History {
             && let Some(oldest) = self.ring.pop_front()
         {
             self.ring_bytes -= oldest.bytes.len();
+            self.ring_refs -= usize::from(!oldest.refs.is_empty());
             self.first += 1;
         }
     }

@@ -14,6 +14,9 @@ use crate::track::Track;
 /// the history.
 const COPY_MAX: usize = 4 << 10;
 
+/// Up to so many bytes a value that holds handles is encoded with each commit, so that one that was taken out is let go.
+const REFRESH_MAX: usize = 64 << 10;
+
 /// How large a value may be, in bytes on the wire, unless said otherwise.
 pub const VALUE_MAX: usize = 16 << 20;
 
@@ -199,7 +202,10 @@ impl<T: Track> Tracked<T> {
         let (all_len, may_be_large, wants_snapshot) = {
             let history = lock(&history);
             let may_be = history.value_len_max() + len;
-            (history.snapshot_len(), may_be, history.wants_snapshot(len))
+            let len_then = history.snapshot_len();
+            // A handle that was taken out is not to live on in an old snapshot.
+            let refresh = len_then <= REFRESH_MAX && history.holds_references();
+            (len_then, may_be, refresh || history.wants_snapshot(len))
         };
         // A change as long as the value says it all at once.
         let is_long = len > 16 && len >= all_len;

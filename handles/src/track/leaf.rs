@@ -74,10 +74,10 @@ leaves! {
 }
 
 /// Takes a Set, and nothing else.
-pub(crate) fn replace<T: Track>(
-    value: &mut T,
-    reader: &mut PatchReader<'_>,
-) -> Result<(), PatchError> {
+///
+/// # Errors
+/// It is another node, or the value in it does not fit.
+pub fn replace<T: Track>(value: &mut T, reader: &mut PatchReader<'_>) -> Result<(), PatchError> {
     reader.node(&mut |reader, node| match node {
         Node::Set => {
             *value = reader.value()?;

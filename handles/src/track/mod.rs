@@ -31,6 +31,9 @@ pub use map::Map;
 pub use nested::Nested;
 pub use text::Text;
 
+#[doc(hidden)]
+pub use leaf::replace;
+
 use crate::patch::{EncodeError, PatchError, PatchReader, Patcher};
 use crate::wire::Wire;
 

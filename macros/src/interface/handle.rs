@@ -223,6 +223,30 @@ fn delegation(interface: &Interface) -> TokenStream {
             }
         }
         #head
+        impl #impl_generics ::helve::__rt::Track for #handle #type_generics #where_clause {
+            type Shadow = Self;
+            fn shadow(&mut self) -> Self {
+                ::helve::__rt::Clone::clone(self)
+            }
+            fn flush(
+                &mut self, shadow: &Self, patcher: &mut ::helve::__rt::Patcher,
+            ) -> ::helve::__rt::Result<bool, ::helve::__rt::EncodeError> {
+                ::helve::__rt::track_handle(self, shadow, patcher)
+            }
+            fn undo(&mut self, shadow: Self) -> bool {
+                *self = shadow;
+                true
+            }
+            fn patch(
+                &mut self, reader: &mut ::helve::__rt::PatchReader<'_>,
+            ) -> ::helve::__rt::Result<(), ::helve::__rt::PatchError> {
+                ::helve::__rt::replace(self, reader)
+            }
+            fn same(&self, other: &Self) -> bool {
+                self == other
+            }
+        }
+        #head
         impl #impl_generics ::helve::__rt::Remote for #handle #type_generics #where_clause {
             type Object = dyn #object #type_generics;
             const INTERFACE: &'static ::helve::__rt::InterfaceDesc = #descriptor;

@@ -171,25 +171,13 @@ fn check_inside(ty: &Type, at: &mut Report<'_>) -> bool {
             "`Self` is the object, which stays where it is: name the handle instead".to_owned(),
         );
     } else {
-        let mut wrong = unsendable(ty);
-        wrong.extend(reserved(ty).map(|message| (ty, message.to_owned())));
+        let wrong = unsendable(ty);
         for (ty, message) in &wrong {
             at(ty, message.clone());
         }
         return wrong.is_empty();
     }
     false
-}
-
-/// The names of what later versions bring.
-fn reserved(ty: &Type) -> Option<&'static str> {
-    let word = last_word(ty).filter(|word| type_arguments(word).len() == 1)?;
-    match &*word.ident.to_string() {
-        "Shared" => Some(
-            "shared values (`Shared<T>`) are not in this version of helve yet: send a value, or a handle",
-        ),
-        _ => None,
-    }
 }
 
 pub(super) fn output(output: &ReturnType, at: &mut Report<'_>) -> Output {

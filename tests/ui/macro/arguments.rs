@@ -18,10 +18,8 @@ pub trait Odd {
     async fn big(&self, n: u128, all: &[Vec<i128>]);
     async fn twice(&self, n: Option<Option<u8>>, unit: Option<()>);
     async fn stream(&self, lines: &Streaming<u8>, more: &mut Streaming<u8>);
-    async fn shared(&self) -> Shared<u8>;
     async fn conditional(&self, #[cfg(test)] a: u8);
 }
 
-pub struct Shared<T>(T);
 
 fn main() {}

@@ -1,0 +1,238 @@
+//! The side where a shared value lives: the value behind its gate, who follows it, and what they may propose.
+
+use std::cell::{Cell, RefCell};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use helve_handles::id::{ID_LIMIT, method_id};
+use helve_handles::schema::{InterfaceDesc, Schema};
+use helve_handles::shared::{ApplyError, History, Payload, Tracked};
+use helve_handles::track::Track;
+use helve_handles::wire::Typed;
+use helve_protocol::session::{IncomingId, SubscriberKey};
+
+use super::hub::{Hub, Place, Publisher};
+use super::{Mode, SHARED, SharedEdit, encode_error, refs};
+use crate::connection::Conn;
+use crate::context::Cx;
+use crate::dispatch::Incoming;
+use crate::error::RpcError;
+use crate::gate::Object;
+use crate::handle::Dispatch;
+
+/// The built-in method that changes a value from elsewhere.
+pub(super) const PROPOSE: u32 = method_id("helve.Shared", "propose");
+
+/// What a host allows of what others propose.
+pub(super) type Validate<T> = Box<dyn Fn(&T, &Cx) -> Result<(), String> + Send + Sync>;
+
+/// How long a proposal may be, in bytes, and how many operations it may hold (objects.md, section 7).
+const PROPOSAL_BYTES: usize = 1 << 20;
+const PROPOSAL_OPS: u64 = 65_536;
+
+/// A shared value of this process.
+pub struct Hosted<T: Track> {
+    object: Arc<Object<Tracked<T>>>,
+    /// As that of the value, which is not to be had while somebody edits it.
+    history: Mutex<Option<Arc<Mutex<History>>>>,
+    hub: Hub,
+    proposals: Option<Validate<T>>,
+}
+
+impl<T: Track> Hosted<T> {
+    pub(super) fn new(
+        value: T,
+        limit: usize,
+        min_interval: Duration,
+        proposals: Option<Validate<T>>,
+    ) -> Arc<Hosted<T>> {
+        let epoch = uuid::Uuid::new_v4().as_u64_pair().0 % (ID_LIMIT - 1) + 1;
+        Arc::new(Hosted {
+            object: Object::new(Tracked::new(value).with_limit(limit)),
+            history: Mutex::new(None),
+            hub: Hub::new(epoch, min_interval),
+            proposals,
+        })
+    }
+
+    pub(super) fn object(&self) -> Arc<Object<Tracked<T>>> {
+        self.object.clone()
+    }
+
+    pub(super) fn followers(&self) -> usize {
+        self.hub.len()
+    }
+
+    /// The value is at a new revision: those who follow are told, the caller on whose behalf it changed in any case.
+    pub(super) fn committed(self: &Arc<Self>, rev: u64) {
+        Hub::publish(self);
+        let Some(conn) = Cx::try_current().and_then(|cx| cx.peer()?.connected()) else {
+            return;
+        };
+        let this: Arc<dyn Publisher> = self.clone();
+        for (key, place) in conn.subscriptions_to(&this) {
+            self.hub.tell(&**self, place);
+            note_change(&conn, key, rev);
+        }
+    }
+
+    /// The history, where it was made.
+    fn known(&self) -> Option<Arc<Mutex<History>>> {
+        self.history
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    /// Makes the history, when nobody edits the value.
+    pub(super) async fn history(&self) -> Result<Arc<Mutex<History>>, RpcError> {
+        if let Some(history) = self.known() {
+            return Ok(history);
+        }
+        let value = self.object().read(&Cx::current()).await?;
+        let history = value.history().map_err(encode_error)?;
+        *self.history.lock().unwrap_or_else(PoisonError::into_inner) = Some(history.clone());
+        Ok(history)
+    }
+
+    /// Makes a change that somebody else proposes to the value as it was at `base`.
+    pub(super) async fn propose(
+        self: Arc<Self>,
+        base: u64,
+        mode: Mode,
+        node: Payload,
+        cx: &Cx,
+    ) -> Result<u64, RpcError> {
+        let Some(validate) = &self.proposals else {
+            return Err(RpcError::Denied(
+                "the host of this value takes no proposals: see `SharedBuilder::proposals`".into(),
+            ));
+        };
+        if node.bytes.len() > PROPOSAL_BYTES {
+            return Err(RpcError::Exhausted(format!(
+                "a proposal is at most {PROPOSAL_BYTES} bytes"
+            )));
+        }
+        let mut edit = SharedEdit::begin(self.clone()).await?;
+        let history = edit.tracked().history().map_err(encode_error)?;
+        let fits = {
+            let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            mode.fits(base, &node, &mut history)
+        };
+        if !fits {
+            return Err(RpcError::Conflict);
+        }
+        edit.tracked()
+            .patch(&node, PROPOSAL_OPS)
+            .map_err(|error| match error {
+                ApplyError::Patch(error) => RpcError::Decode(error.to_string()),
+                ApplyError::Encode(error) => encode_error(error),
+            })?;
+        validate(&edit, cx).map_err(RpcError::Denied)?;
+        edit.commit()
+    }
+}
+
+/// What PROPOSE answers with.
+pub(super) enum Proposed {}
+
+impl Typed for Proposed {
+    type T = u64;
+}
+
+impl<T: Track> Dispatch for Hosted<T> {
+    fn dispatch(self: Arc<Self>, call: Incoming<'_>) {
+        if call.method() != PROPOSE {
+            return call.unimplemented();
+        }
+        call.serve::<Proposed, RpcError, _>(move |cx, args| {
+            let cx = cx.clone();
+            async move {
+                let base = args.take_value::<u64>()?;
+                let mode = Mode::from_number(args.take_value::<u8>()?)?;
+                let (node, caps) = args.raw()?;
+                let node = Payload {
+                    bytes: Bytes::copy_from_slice(node),
+                    refs: refs::of_call(caps).into(),
+                };
+                drop(args);
+                self.propose(base, mode, node, &cx).await
+            }
+        });
+    }
+
+    fn interface() -> &'static InterfaceDesc {
+        &SHARED
+    }
+
+    fn publisher(self: Arc<Self>) -> Option<Arc<dyn Publisher>> {
+        Some(self)
+    }
+}
+
+impl<T: Track> Publisher for Hosted<T> {
+    fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    fn schema(&self) -> Arc<Schema> {
+        Schema::of::<T>()
+    }
+
+    fn history(&self) -> Option<Arc<Mutex<History>>> {
+        self.known()
+    }
+
+    fn make_history(self: Arc<Self>, place: Place) {
+        tokio::spawn(async move {
+            // Who follows what cannot be encoded gets nothing, and hears so.
+            match Hosted::history(&self).await {
+                Ok(_) => self.hub.tell(&*self, place),
+                Err(error) => self.hub.end(place, &error),
+            }
+        });
+    }
+}
+
+thread_local! {
+    /// What the method that is being polled here changed: looked at after every poll, so it is cheap to see that it is
+    /// nothing.
+    static CHANGED: Cell<bool> = const { Cell::new(false) };
+    static CHANGES: RefCell<Vec<(Arc<Conn>, SubscriberKey, u64)>> = const { RefCell::new(Vec::new()) };
+}
+
+fn note_change(conn: &Arc<Conn>, key: SubscriberKey, rev: u64) {
+    let first = !CHANGED.replace(true);
+    let before = CHANGES.with(|changes| {
+        let mut changes = changes.borrow_mut();
+        let before = first.then(|| std::mem::take(&mut *changes));
+        changes.push((conn.clone(), key, rev));
+        before
+    });
+    drop(before);
+}
+
+/// Before a method is polled: what was changed on this thread before is nobody's.
+#[inline]
+pub(crate) fn note_changes() {
+    CHANGED.set(false);
+}
+
+/// After a method was polled: what it changed that its caller follows is to be told with its result (R10).
+#[inline]
+pub(crate) fn take_changes(conn: &Conn, id: IncomingId) {
+    if CHANGED.replace(false) {
+        took_changes(conn, id);
+    }
+}
+
+#[cold]
+fn took_changes(conn: &Conn, id: IncomingId) {
+    let changes = CHANGES.with(|changes| std::mem::take(&mut *changes.borrow_mut()));
+    for (of, key, rev) in changes {
+        if std::ptr::eq(&*of, conn) {
+            conn.note_change(id, key, rev);
+        }
+    }
+}

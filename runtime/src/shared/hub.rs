@@ -1,0 +1,350 @@
+//! [`Hub`]: who follows a shared value, and how far each has been told. There is no queue for anybody: each has a place
+//! in the value's history, and gets what leads from there to the head when its connection can take it (R20).
+//!
+//! No code of the user's runs under its lock, nor is that of a session taken under it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Poll;
+use std::time::Duration;
+
+use helve_handles::schema::Schema;
+use helve_handles::shared::{History, Payload, Update};
+use helve_protocol::blob::Body;
+use helve_protocol::session::{Change, SubscriberKey};
+use helve_protocol::{Code, Fault};
+use slotmap::SlotMap;
+use tokio::time::Instant;
+
+use super::refs;
+use super::replica::Sink;
+use crate::caps::OutCaps;
+use crate::connection::Conn;
+use crate::error::RpcError;
+
+slotmap::new_key_type! {
+    /// One who follows.
+    pub struct Place;
+}
+
+/// A shared value of this process without its type: what connections serve their peers from.
+pub trait Publisher: Send + Sync + 'static {
+    fn hub(&self) -> &Hub;
+    /// The description of the value's type.
+    fn schema(&self) -> Arc<Schema>;
+    /// What its followers are served from, if it was made already.
+    fn history(&self) -> Option<Arc<Mutex<History>>>;
+    /// Makes it, which may have to wait for an edit; then serves whom it waited for.
+    fn make_history(self: Arc<Self>, place: Place);
+}
+
+/// Who follows one shared value.
+pub struct Hub {
+    epoch: u64,
+    min_interval: Duration,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    followers: SlotMap<Place, Follower>,
+    /// When all were last told.
+    told: Option<Instant>,
+    /// They will be told soon.
+    tick: bool,
+}
+
+struct Follower {
+    to: To,
+    /// The revision that it was told, none yet.
+    cursor: Option<u64>,
+    /// Somebody is telling it something just now.
+    busy: bool,
+    /// There was more to tell meanwhile.
+    again: bool,
+}
+
+#[derive(Clone)]
+enum To {
+    Peer(Weak<Conn>, SubscriberKey),
+    Here(Weak<dyn Sink>),
+}
+
+/// What became of an update.
+enum Told {
+    /// It is on its way.
+    Yes,
+    /// There is no room; whoever makes some asks again.
+    NotNow,
+    /// It is gone, or is to be ended with this fault.
+    Gone(Option<Fault>),
+}
+
+impl Hub {
+    pub(crate) fn new(epoch: u64, min_interval: Duration) -> Hub {
+        Hub {
+            epoch,
+            min_interval,
+            state: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How many follow.
+    pub(crate) fn len(&self) -> usize {
+        self.lock().followers.len()
+    }
+
+    fn add(&self, to: To, cursor: Option<u64>) -> Place {
+        self.lock().followers.insert(Follower {
+            to,
+            cursor,
+            busy: false,
+            again: false,
+        })
+    }
+
+    /// A peer follows from what it has, which may be nothing.
+    pub(crate) fn add_peer(
+        &self,
+        conn: &Arc<Conn>,
+        key: SubscriberKey,
+        have: Option<(u64, u64)>,
+    ) -> Place {
+        let cursor = have.filter(|(epoch, _)| *epoch == self.epoch);
+        self.add(
+            To::Peer(Arc::downgrade(conn), key),
+            cursor.map(|(_, rev)| rev),
+        )
+    }
+
+    /// A replica in this process.
+    pub(crate) fn add_here(&self, sink: Weak<dyn Sink>) -> Place {
+        self.add(To::Here(sink), None)
+    }
+
+    pub(crate) fn remove(&self, place: Place) {
+        let removed = self.lock().followers.remove(place);
+        drop(removed);
+    }
+
+    /// Ends what one of them follows, because the value cannot be told.
+    pub(crate) fn end(&self, place: Place, error: &RpcError) {
+        let removed = self.lock().followers.remove(place);
+        if let Some(Follower {
+            to: To::Peer(conn, key),
+            ..
+        }) = removed
+            && let Some(conn) = conn.upgrade()
+        {
+            conn.forget_subscription(key);
+            let fault = error.to_fault();
+            conn.with(|session| session.end_subscription(key, fault));
+        }
+    }
+
+    /// Tells all of them what is new, or sees to it that they are told when the interval is over.
+    pub(crate) fn publish(publisher: &Arc<impl Publisher + ?Sized>) {
+        let hub = publisher.hub();
+        let interval = hub.min_interval;
+        if !interval.is_zero() {
+            let now = Instant::now();
+            let mut state = hub.lock();
+            let due = state
+                .told
+                .map(|told| told + interval)
+                .filter(|due| *due > now);
+            if let (Some(due), Ok(runtime)) = (due, tokio::runtime::Handle::try_current()) {
+                if std::mem::replace(&mut state.tick, true) {
+                    return;
+                }
+                drop(state);
+                let publisher = Arc::downgrade(publisher);
+                runtime.spawn(async move {
+                    tokio::time::sleep_until(due).await;
+                    if let Some(publisher) = publisher.upgrade() {
+                        publisher.hub().tell_all(&*publisher, Some(due));
+                    }
+                });
+                return;
+            }
+            drop(state);
+            return hub.tell_all(&**publisher, Some(now));
+        }
+        hub.tell_all(&**publisher, None);
+    }
+
+    fn tell_all(&self, publisher: &(impl Publisher + ?Sized), now: Option<Instant>) {
+        let mut state = self.lock();
+        if now.is_some() {
+            (state.told, state.tick) = (now, false);
+        }
+        let places: Vec<Place> = state.followers.keys().collect();
+        drop(state);
+        for place in places {
+            self.tell(publisher, place);
+        }
+        self.tidy(publisher);
+    }
+
+    /// Lets go of handles that were taken out of the value, and that nobody has to be told of any more.
+    pub(crate) fn tidy(&self, publisher: &(impl Publisher + ?Sized)) {
+        let Some(history) = publisher.history() else {
+            return;
+        };
+        let holds = |history: &Mutex<History>| {
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.holds_references()
+        };
+        if !holds(&history) {
+            return;
+        }
+        let told = {
+            let state = self.lock();
+            let told = state
+                .followers
+                .values()
+                .filter_map(|follower| follower.cursor);
+            told.min().unwrap_or(u64::MAX)
+        };
+        let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        let gone = history.forget_references(told);
+        drop(history);
+        // Without the lock: it may be the last reference to somebody's object.
+        drop(gone);
+    }
+
+    /// Tells one of them what it does not know yet, as far as it takes it.
+    pub(crate) fn tell(&self, publisher: &(impl Publisher + ?Sized), place: Place) {
+        let Some(history) = publisher.history() else {
+            return;
+        };
+        loop {
+            let Some((to, update)) = self.begin(place, &history) else {
+                return;
+            };
+            let told = match &to {
+                To::Peer(conn, key) => match conn.upgrade() {
+                    Some(conn) => self.send(publisher, &conn, *key, &update),
+                    None => Told::Gone(None),
+                },
+                To::Here(sink) => match sink.upgrade() {
+                    Some(sink) => {
+                        sink.take(self.epoch, update.clone());
+                        Told::Yes
+                    }
+                    None => Told::Gone(None),
+                },
+            };
+            if !self.finish(place, &to, &update, told) {
+                return;
+            }
+        }
+    }
+
+    /// What one of them is to be told next. `None`: nothing, or somebody else is at it.
+    fn begin(&self, place: Place, history: &Mutex<History>) -> Option<(To, Update)> {
+        let mut state = self.lock();
+        let follower = state.followers.get_mut(place)?;
+        if follower.busy {
+            follower.again = true;
+            return None;
+        }
+        let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
+        let update = history.next(follower.cursor)?;
+        (follower.busy, follower.again) = (true, false);
+        Some((follower.to.clone(), update))
+    }
+
+    /// Whether there may be more.
+    fn finish(&self, place: Place, to: &To, update: &Update, told: Told) -> bool {
+        let mut state = self.lock();
+        let Some(follower) = state.followers.get_mut(place) else {
+            return false;
+        };
+        follower.busy = false;
+        match told {
+            Told::Yes => {
+                follower.cursor = Some(match update {
+                    Update::Snapshot { rev, .. } => *rev,
+                    Update::Delta { to, .. } => *to,
+                });
+                true
+            }
+            // Room that was made before `busy` ended was told to somebody who turned away.
+            Told::NotNow => std::mem::take(&mut follower.again),
+            Told::Gone(fault) => {
+                let removed = state.followers.remove(place);
+                drop(state);
+                drop(removed);
+                if let (Some(fault), To::Peer(conn, key)) = (fault, to)
+                    && let Some(conn) = conn.upgrade()
+                {
+                    conn.forget_subscription(*key);
+                    conn.with(|session| session.end_subscription(*key, fault));
+                }
+                false
+            }
+        }
+    }
+
+    fn send(
+        &self,
+        publisher: &(impl Publisher + ?Sized),
+        conn: &Arc<Conn>,
+        key: SubscriberKey,
+        update: &Update,
+    ) -> Told {
+        let (change, payload) = match update {
+            Update::Snapshot { rev, value } => {
+                let (epoch, rev, ty) = (self.epoch, *rev, publisher.schema().hash());
+                (Change::Snap { epoch, rev, ty }, value)
+            }
+            Update::Delta { from, to, node } => {
+                let (from, to, hash) = (*from, *to, None);
+                (Change::Delta { from, to, hash }, node)
+            }
+        };
+        // Nothing is made of references for who cannot be told now.
+        if !conn.with(|session| {
+            let now = session.publishable(key);
+            if !now {
+                session.want(key);
+            }
+            now || !session.is_subscribed(key)
+        }) {
+            return Told::NotNow;
+        }
+        let caps = match caps_of(conn, payload) {
+            Ok(caps) => caps,
+            Err(error) => return Told::Gone(Some(error.to_fault())),
+        };
+        let body = Body::from(&payload.bytes);
+        match conn.with(|session| session.publish(key, change, body, &caps.caps)) {
+            Poll::Ready(Ok(())) => Told::Yes,
+            Poll::Pending => Told::NotNow,
+            Poll::Ready(Err(fault)) if fault.code == Code::Gone => Told::Gone(None),
+            Poll::Ready(Err(fault)) => Told::Gone(Some(fault)),
+        }
+    }
+}
+
+/// The references of a payload for one connection, and what keeps them alive until they are named there.
+fn caps_of(conn: &Arc<Conn>, payload: &Payload) -> Result<OutCaps, RpcError> {
+    let mut out = OutCaps::default();
+    for reference in payload.refs.iter() {
+        let cap = refs::to_cap(reference, conn, &mut out)?;
+        out.caps.push(cap);
+    }
+    Ok(out)
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub")
+            .field("followers", &self.len())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,750 @@
+//! [`Replica`]: a copy that follows a shared value. What comes is applied by the connection's task, or, while somebody
+//! looks at the copy, by the last one who does: nobody waits for a reader.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures::Stream;
+use futures::stream::BoxStream;
+use helve_handles::patch::{PatchError, Translation};
+use helve_handles::references::Reference;
+use helve_handles::schema::Schema;
+use helve_handles::shared::{Applied, Follower, Payload, Update as Served};
+use helve_handles::track::Track;
+use helve_protocol::Fault;
+use helve_protocol::blob::Blob;
+use helve_protocol::session::{Change, FollowKey, Update};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+use super::draft::{Draft, Mode};
+use super::host::Hosted;
+use super::hub::{Place, Publisher};
+use super::{calls, refs};
+use crate::connection::{Conn, RemoteRef};
+use crate::error::RpcError;
+use crate::node::ObjectRef;
+use crate::transport::Close;
+
+/// How many bytes of updates may be on their way, or wait here for a reader to leave.
+const WINDOW: u32 = 256 << 10;
+/// So many updates that do not fit in a minute end the session.
+const FAILURES_MAX: u32 = 3;
+const FAILURES_IN: Duration = Duration::from_secs(60);
+
+/// A copy of a [`Shared`](super::Shared) value that follows it. Clone it freely: clones look at the same copy.
+///
+/// When the last one is dropped nothing comes any more.
+///
+/// # Example
+/// ```
+/// use helve::prelude::*;
+/// use helve::{Mode, Replica, Shared};
+///
+/// # async fn f(board: Shared<Vec<u32>>) -> Result<(), RpcError> {
+/// let mut replica: Replica<Vec<u32>> = board.replica().await?;
+/// println!("{} numbers", replica.read(|numbers| numbers.len())?);
+///
+/// // Whenever something changes:
+/// while let Ok(rev) = replica.changed().await {
+///     println!("revision {rev}: {:?}", replica.read(|numbers| numbers.first().copied())?);
+/// }
+///
+/// // A change from here, where the host allows it.
+/// let mut draft = replica.draft()?;
+/// draft.push(7);
+/// draft.propose(Mode::Strict).await?;
+/// # Ok(())
+/// # }
+/// ```
+pub struct Replica<T: Track> {
+    core: Arc<Core<T>>,
+    status: watch::Receiver<Status>,
+    /// What `changed` told last.
+    seen: (u64, u64),
+}
+
+/// Whether a replica follows.
+#[derive(Clone, PartialEq, Debug)]
+#[non_exhaustive]
+pub enum ReplicaState {
+    /// All of the value is on its way: the first time, or because what came did not fit.
+    Waiting,
+    /// It follows.
+    Live,
+    /// Nothing comes any more, for this reason; the value stays readable as it was last.
+    Ended(RpcError),
+}
+
+#[derive(Clone, Debug)]
+struct Status {
+    state: ReplicaState,
+    epoch: u64,
+    rev: u64,
+}
+
+/// The copy, and what is to be applied to it.
+struct Core<T: Track> {
+    follower: RwLock<Follower<T>>,
+    queue: Mutex<VecDeque<Arrived>>,
+    status: watch::Sender<Status>,
+    origin: Origin<T>,
+    /// Itself, for those who tell it.
+    me: OnceLock<Weak<Core<T>>>,
+}
+
+enum Origin<T: Track> {
+    There(Remote),
+    Here(Arc<Hosted<T>>, OnceLock<Place>),
+}
+
+/// The subscription to a peer's value.
+struct Remote {
+    reference: Arc<RemoteRef>,
+    /// For what cannot be done in place.
+    runtime: Handle,
+    state: Mutex<RemoteState>,
+}
+
+#[derive(Default)]
+struct RemoteState {
+    key: Option<FollowKey>,
+    /// The description that the host's values have, when it is known to be ours or how it differs.
+    ty: Option<[u8; 16]>,
+    /// It is being asked for; nothing is applied meanwhile.
+    asking: bool,
+    failures: u32,
+    failing_since: Option<Instant>,
+}
+
+/// Something that came.
+enum Arrived {
+    Peer(FollowKey, Came),
+    Here(u64, Served),
+}
+
+/// An update of a peer's. What is not applied gives its references back.
+struct Came {
+    change: Change,
+    payload: Blob,
+    refs: Vec<Reference>,
+    cost: u64,
+}
+
+/// What replicas in the host's process are told through.
+pub(crate) trait Sink: Send + Sync + 'static {
+    fn take(&self, epoch: u64, update: Served);
+}
+
+/// What a connection passes on to the replicas that follow over it.
+pub(crate) trait Following: Send + Sync + 'static {
+    fn update(&self, key: FollowKey, update: Box<Update<ObjectRef>>);
+    fn ended(&self, key: FollowKey, fault: Option<Fault>);
+    /// Itself, as what it is.
+    fn any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T: Track> Replica<T> {
+    fn of(core: Arc<Core<T>>) -> Replica<T> {
+        Replica {
+            status: core.status.subscribe(),
+            core,
+            seen: (0, 0),
+        }
+    }
+
+    /// Of a value of this process.
+    pub(super) async fn here(hosted: Arc<Hosted<T>>) -> Result<Replica<T>, RpcError> {
+        hosted.history().await?;
+        let core = Core::new(Origin::Here(hosted.clone(), OnceLock::new()));
+        let sink: Weak<dyn Sink> = Arc::downgrade(&core) as Weak<dyn Sink>;
+        let place = hosted.hub().add_here(sink);
+        if let Origin::Here(_, kept) = &core.origin {
+            _ = kept.set(place);
+        }
+        hosted.hub().tell(&*hosted, place);
+        Replica::of(core).begun().await
+    }
+
+    /// Of a peer's.
+    pub(super) async fn there(reference: Arc<RemoteRef>) -> Result<Replica<T>, RpcError> {
+        let conn = reference.conn.clone();
+        let import = reference.key;
+        let core = conn.followed(import, || {
+            let remote = Remote {
+                reference,
+                runtime: Handle::current(),
+                state: Mutex::default(),
+            };
+            let core: Arc<Core<T>> = Core::new(Origin::There(remote));
+            core
+        });
+        let core = core
+            .any()
+            .downcast::<Core<T>>()
+            .map_err(|_| RpcError::Incompatible)?;
+        core.follow()?;
+        Replica::of(core).begun().await
+    }
+
+    /// Waits until the value is there.
+    async fn begun(mut self) -> Result<Replica<T>, RpcError> {
+        let begun = |status: &Status| status.rev > 0 || ended(status).is_some();
+        let status = match self.status.wait_for(begun).await {
+            Ok(status) => status.clone(),
+            Err(_) => return Err(RpcError::SessionLost),
+        };
+        self.seen = (status.epoch, status.rev);
+        match ended(&status) {
+            Some(error) if status.rev == 0 => Err(error),
+            _ => Ok(self),
+        }
+    }
+
+    /// Looks at the value. What comes meanwhile is applied afterwards: do not look for long.
+    ///
+    /// # Errors
+    /// [`RpcError::NeedSnapshot`]: what came last did not fit, and all of the value is on its way.
+    pub fn read<R>(&self, look: impl FnOnce(&T) -> R) -> Result<R, RpcError> {
+        // Dropped last, also when `look` panics.
+        let _drain = Drain(&self.core);
+        let follower = self
+            .core
+            .follower
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        follower.value().map(look).ok_or(RpcError::NeedSnapshot)
+    }
+
+    /// The revision of the value here.
+    pub fn rev(&self) -> u64 {
+        self.status.borrow().rev
+    }
+
+    /// Whether it follows.
+    pub fn state(&self) -> ReplicaState {
+        self.status.borrow().state.clone()
+    }
+
+    /// Waits until the value is at another revision than this clone has seen, and returns that.
+    ///
+    /// # Errors
+    /// Why nothing comes any more.
+    pub async fn changed(&mut self) -> Result<u64, RpcError> {
+        let seen = self.seen;
+        let status = self
+            .until(|status| (status.epoch, status.rev) != seen)
+            .await?;
+        self.seen = (status.epoch, status.rev);
+        Ok(status.rev)
+    }
+
+    /// Waits until the value is at this revision or a later one, and returns which.
+    ///
+    /// # Errors
+    /// Why nothing comes any more.
+    pub async fn at_least(&self, rev: u64) -> Result<u64, RpcError> {
+        let status = self.clone().until(|status| status.rev >= rev).await?;
+        Ok(status.rev)
+    }
+
+    async fn until(&mut self, reached: impl Fn(&Status) -> bool) -> Result<Status, RpcError> {
+        let enough = |status: &Status| reached(status) || ended(status).is_some();
+        let status = match self.status.wait_for(enough).await {
+            Ok(status) => status.clone(),
+            Err(_) => return Err(RpcError::SessionLost),
+        };
+        match ended(&status) {
+            Some(error) if !reached(&status) => Err(error),
+            _ => Ok(status),
+        }
+    }
+
+    /// The revisions from now on, as a stream; what passes faster than it is read is left out. Its last item says why
+    /// nothing comes any more.
+    pub fn revisions(&self) -> Revisions {
+        let following = self.clone();
+        let next = |mut following: Option<Replica<T>>| async move {
+            let rev = following.as_mut()?.changed().await;
+            if rev.is_err() {
+                following = None;
+            }
+            Some((rev, following))
+        };
+        Revisions(Box::pin(futures::stream::unfold(Some(following), next)))
+    }
+
+    /// A copy of the value to be changed and proposed to the host.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn draft(&self) -> Result<Draft<T>, RpcError> {
+        let _drain = Drain(&self.core);
+        let follower = self
+            .core
+            .follower
+            .read()
+            .unwrap_or_else(PoisonError::into_inner);
+        let draft = follower.value().cloned().zip(follower.have());
+        drop(follower);
+        let (value, base) = draft.ok_or(RpcError::NeedSnapshot)?;
+        Ok(Draft::new(self.clone(), value, base))
+    }
+
+    /// Drafts, changes and proposes until it comes through: again and again where the value has changed meanwhile.
+    ///
+    /// # Errors
+    /// Those of [`Draft::propose`] but [`RpcError::Conflict`].
+    pub async fn transact(&self, mut change: impl FnMut(&mut T)) -> Result<u64, RpcError> {
+        loop {
+            let mut draft = self.draft()?;
+            let base = draft.base();
+            change(&mut draft);
+            match draft.propose(Mode::Disjoint).await {
+                Err(RpcError::Conflict) => _ = self.at_least(base + 1).await?,
+                done => return done,
+            }
+        }
+    }
+
+    pub(super) async fn propose(
+        &self,
+        base: u64,
+        mode: Mode,
+        node: Payload,
+    ) -> Result<u64, RpcError> {
+        let rev = match &self.core.origin {
+            Origin::Here(hosted, _) => {
+                let cx = crate::context::Cx::current();
+                hosted.clone().propose(base, mode, node, &cx).await?
+            }
+            Origin::There(remote) => {
+                calls::propose(remote.reference.clone(), base, mode, &node).await?
+            }
+        };
+        // Its own change is here before the caller goes on (R10).
+        self.at_least(rev).await
+    }
+}
+
+/// Applies, when it is dropped, what came while somebody looked.
+struct Drain<'a, T: Track>(&'a Core<T>);
+
+impl<T: Track> Drop for Drain<'_, T> {
+    fn drop(&mut self) {
+        self.0.drain();
+    }
+}
+
+fn ended(status: &Status) -> Option<RpcError> {
+    match &status.state {
+        ReplicaState::Ended(error) => Some(error.clone()),
+        _ => None,
+    }
+}
+
+impl<T: Track> Clone for Replica<T> {
+    fn clone(&self) -> Self {
+        Replica {
+            core: self.core.clone(),
+            status: self.status.clone(),
+            seen: self.seen,
+        }
+    }
+}
+
+impl<T: Track> fmt::Debug for Replica<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let status = self.status.borrow();
+        f.debug_struct("Replica")
+            .field("rev", &status.rev)
+            .field("state", &status.state)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The revisions of a replica; see [`Replica::revisions`].
+#[must_use = "a stream does nothing unless it is read"]
+pub struct Revisions(BoxStream<'static, Result<u64, RpcError>>);
+
+impl Stream for Revisions {
+    type Item = Result<u64, RpcError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.as_mut().poll_next(task)
+    }
+}
+
+impl fmt::Debug for Revisions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Revisions")
+    }
+}
+
+impl<T: Track> Core<T> {
+    fn new(origin: Origin<T>) -> Arc<Core<T>> {
+        let status = Status {
+            state: ReplicaState::Waiting,
+            epoch: 0,
+            rev: 0,
+        };
+        let core = Arc::new(Core {
+            follower: RwLock::default(),
+            queue: Mutex::default(),
+            status: watch::Sender::new(status),
+            origin,
+            me: OnceLock::new(),
+        });
+        _ = core.me.set(Arc::downgrade(&core));
+        core
+    }
+
+    /// Subscribes, unless it follows already.
+    fn follow(&self) -> Result<(), RpcError> {
+        let Origin::There(remote) = &self.origin else {
+            return Ok(());
+        };
+        let mut state = lock(&remote.state);
+        let conn = &remote.reference.conn;
+        let followed = conn.with(|session| {
+            if state.key.is_some_and(|key| session.is_following(key)) {
+                return Ok(state.key);
+            }
+            session.follow(remote.reference.key, WINDOW, None).map(Some)
+        });
+        match followed {
+            Ok(key) => {
+                if state.key != key {
+                    state.key = key;
+                    drop(state);
+                    self.status.send_if_modified(|status| {
+                        let ended = matches!(status.state, ReplicaState::Ended(_));
+                        if ended {
+                            status.state = ReplicaState::Waiting;
+                        }
+                        ended
+                    });
+                }
+                Ok(())
+            }
+            Err(fault) => Err(RpcError::from_fault(&fault)),
+        }
+    }
+
+    /// Applies what has come, unless somebody looks at the value, who will do it when they are done.
+    fn drain(&self) {
+        loop {
+            if lock(&self.queue).is_empty() {
+                return;
+            }
+            let mut done = Vec::new();
+            {
+                let Ok(mut follower) = self.follower.try_write() else {
+                    return;
+                };
+                loop {
+                    let Some(next) = self.next() else {
+                        break;
+                    };
+                    self.apply(&mut follower, next, &mut done);
+                }
+            }
+            // Without the lock: others are woken, and may look at once.
+            let asked = done.is_empty();
+            for applied in done {
+                self.applied(applied);
+            }
+            if asked {
+                return;
+            }
+        }
+    }
+
+    /// The next thing to apply. `None`: nothing, or the host's type has to be known first.
+    fn next(&self) -> Option<Arrived> {
+        // Dropped after the locks: references go back over the connection.
+        let mut stale = Vec::new();
+        let mut queue = lock(&self.queue);
+        let Origin::There(remote) = &self.origin else {
+            return queue.pop_front();
+        };
+        let mut state = lock(&remote.state);
+        if state.asking {
+            return None;
+        }
+        while let Some(Arrived::Peer(key, update)) = queue.front() {
+            // Of a subscription that is over: its host begins anew.
+            if Some(*key) != state.key {
+                stale.extend(queue.pop_front());
+                continue;
+            }
+            if let Change::Snap { ty, .. } = update.change
+                && state.ty != Some(ty)
+            {
+                if ty == Schema::of::<T>().hash() {
+                    state.ty = Some(ty);
+                } else {
+                    state.asking = true;
+                    self.ask(remote, ty);
+                    return None;
+                }
+            }
+            break;
+        }
+        queue.pop_front()
+    }
+
+    /// Asks the host what its type looks like, which is not ours.
+    fn ask(&self, remote: &Remote, ty: [u8; 16]) {
+        let (me, reference) = (
+            self.me.get().cloned().unwrap_or_default(),
+            remote.reference.clone(),
+        );
+        remote.runtime.spawn(async move {
+            let described = calls::describe(reference, ty).await;
+            let translation =
+                described.and_then(|theirs| translation_of(&theirs, &Schema::of::<T>()));
+            let Some(me) = me.upgrade() else {
+                return;
+            };
+            let Origin::There(remote) = &me.origin else {
+                return;
+            };
+            match translation {
+                Ok(translation) => {
+                    let mut follower = me.follower.write().unwrap_or_else(PoisonError::into_inner);
+                    follower.translate(Some(translation));
+                    let mut state = lock(&remote.state);
+                    (state.ty, state.asking) = (Some(ty), false);
+                }
+                Err(error) => {
+                    lock(&remote.state).asking = false;
+                    me.give_up(error);
+                }
+            }
+            me.drain();
+        });
+    }
+
+    /// Ends the subscription from this side.
+    fn give_up(&self, error: RpcError) {
+        if let Origin::There(remote) = &self.origin {
+            let key = lock(&remote.state).key.take();
+            if let Some(key) = key {
+                remote.reference.conn.with(|session| session.unfollow(key));
+            }
+        }
+        let left = std::mem::take(&mut *lock(&self.queue));
+        drop(left);
+        self.end(error);
+    }
+
+    fn end(&self, error: RpcError) {
+        self.status
+            .send_modify(|status| status.state = ReplicaState::Ended(error));
+    }
+
+    fn apply(&self, follower: &mut Follower<T>, next: Arrived, done: &mut Vec<Done>) {
+        let (key, cost, result) = match next {
+            Arrived::Peer(key, update) => {
+                let Came {
+                    change,
+                    payload,
+                    refs,
+                    cost,
+                } = update;
+                let result = change_by(follower, change, &payload, &refs);
+                (Some(key), cost, result)
+            }
+            Arrived::Here(epoch, update) => {
+                let (change, payload) = match update {
+                    Served::Snapshot { rev, value } => {
+                        let ty = [0; 16];
+                        (Change::Snap { epoch, rev, ty }, value)
+                    }
+                    Served::Delta { from, to, node } => {
+                        let hash = None;
+                        (Change::Delta { from, to, hash }, node)
+                    }
+                };
+                (
+                    None,
+                    0,
+                    change_by(follower, change, &payload.bytes, &payload.refs),
+                )
+            }
+        };
+        done.push(Done {
+            key,
+            cost,
+            result,
+            epoch: follower.epoch(),
+            rev: follower.rev(),
+        });
+    }
+
+    fn applied(&self, done: Done) {
+        let Done {
+            key,
+            cost,
+            result,
+            epoch,
+            rev,
+        } = done;
+        let fits = matches!(result, Applied::Now(_) | Applied::Old);
+        if let (Origin::There(remote), Some(key)) = (&self.origin, key) {
+            remote.reference.conn.with(|session| {
+                session.grant(key, cost);
+                if fits {
+                    session.at(key, epoch, rev);
+                }
+            });
+            if !fits {
+                return self.restart(remote, &result);
+            }
+        }
+        self.status.send_if_modified(|status| {
+            let is_new =
+                (status.epoch, status.rev) != (epoch, rev) || status.state == ReplicaState::Waiting;
+            (status.epoch, status.rev) = (epoch, rev);
+            if status.state == ReplicaState::Waiting {
+                status.state = ReplicaState::Live;
+            }
+            is_new
+        });
+    }
+
+    /// Asks for all of the value again, because what came does not fit.
+    fn restart(&self, remote: &Remote, why: &Applied) {
+        let conn = &remote.reference.conn;
+        tracing::warn!(peer = ?conn.peer, ?why, "a shared value's update does not fit; asking for all of it");
+        let now = Instant::now();
+        let too_often = {
+            let mut state = lock(&remote.state);
+            let recent = state
+                .failing_since
+                .is_some_and(|since| now - since < FAILURES_IN);
+            if !recent {
+                (state.failing_since, state.failures) = (Some(now), 0);
+            }
+            state.failures += 1;
+            state.key = None;
+            state.failures >= FAILURES_MAX
+        };
+        if too_often {
+            let reason = "R20: updates of a shared value did not fit three times in a minute";
+            conn.close(Close::new(Close::VIOLATION, reason.to_owned()));
+            return;
+        }
+        self.status
+            .send_modify(|status| status.state = ReplicaState::Waiting);
+        if let Err(error) = self.follow() {
+            self.end(error);
+        }
+    }
+}
+
+/// What was applied, to be told without the lock.
+struct Done {
+    key: Option<FollowKey>,
+    cost: u64,
+    result: Applied,
+    epoch: u64,
+    rev: u64,
+}
+
+/// Applies one update. Code of the user's reads the values in it: its panic is an update that does not fit.
+fn change_by<T: Track>(
+    follower: &mut Follower<T>,
+    change: Change,
+    payload: &[u8],
+    refs: &[Reference],
+) -> Applied {
+    let apply = AssertUnwindSafe(|| match change {
+        Change::Snap { epoch, rev, .. } => follower.snapshot(epoch, rev, payload, refs),
+        Change::Delta { from, to, .. } => follower.delta(from, to, payload, refs),
+    });
+    catch_unwind(apply)
+        .unwrap_or_else(|_| Applied::Torn(PatchError::Value("reading it panicked".to_owned())))
+}
+
+/// How the host's type is read as ours.
+fn translation_of(_theirs: &[u8], _ours: &Schema) -> Result<Translation, RpcError> {
+    Err(RpcError::Incompatible)
+}
+
+impl<T: Track> Sink for Core<T> {
+    fn take(&self, epoch: u64, update: Served) {
+        lock(&self.queue).push_back(Arrived::Here(epoch, update));
+        self.drain();
+    }
+}
+
+impl<T: Track> Following for Core<T> {
+    fn update(&self, key: FollowKey, update: Box<Update<ObjectRef>>) {
+        let Origin::There(remote) = &self.origin else {
+            return;
+        };
+        let Update {
+            change,
+            payload,
+            caps,
+            cost,
+        } = *update;
+        let came = Came {
+            change,
+            payload,
+            refs: refs::came(&remote.reference.conn, caps),
+            cost,
+        };
+        lock(&self.queue).push_back(Arrived::Peer(key, came));
+        self.drain();
+    }
+
+    fn ended(&self, key: FollowKey, fault: Option<Fault>) {
+        let Origin::There(remote) = &self.origin else {
+            return;
+        };
+        let mut state = lock(&remote.state);
+        if state.key != Some(key) {
+            return;
+        }
+        state.key = None;
+        drop(state);
+        self.end(fault.map_or(RpcError::Gone, |fault| RpcError::from_fault(&fault)));
+    }
+
+    fn any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
+        self
+    }
+}
+
+impl<T: Track> Drop for Core<T> {
+    fn drop(&mut self) {
+        match &self.origin {
+            Origin::Here(hosted, place) => {
+                if let Some(place) = place.get() {
+                    hosted.hub().remove(*place);
+                }
+            }
+            Origin::There(remote) => {
+                let key = lock(&remote.state).key.take();
+                let conn: &Arc<Conn> = &remote.reference.conn;
+                if let Some(key) = key {
+                    conn.with(|session| session.unfollow(key));
+                }
+                conn.forget_followed(remote.reference.key);
+            }
+        }
+    }
+}

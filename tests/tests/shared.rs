@@ -1,0 +1,307 @@
+//! Shared values, end to end: over memory, over WebSockets, and without any wire (R20).
+
+use std::future::Future;
+use std::time::Duration;
+
+use helve::prelude::*;
+use helve::track::{Counter, Text};
+use helve::{Mode, Replica, ReplicaState, Shared};
+use helve_tests::harness::{Harness, Tracker, limited, until};
+
+type Doc = (u32, Text, Counter);
+
+/// What is served.
+#[interface]
+pub trait Board {
+    /// The value that most tests use.
+    async fn doc(&self) -> Shared<Doc>;
+    /// Changes it and says so.
+    async fn write(&self, n: u32) -> u32;
+    /// Begins to change it, and fails.
+    async fn fail(&self) -> Result<u32, Refused>;
+    /// Begins to change it, and panics.
+    async fn panic(&self);
+    /// Begins to change it, and never ends.
+    async fn hang(&self);
+    /// A value that holds handles.
+    async fn desk(&self) -> Shared<Desk>;
+    /// Takes somebody else's.
+    async fn look(&self, other: Shared<Doc>) -> u32;
+}
+
+/// A handle in a place of its own, perhaps one more, and a value inside the value.
+type Desk = (
+    PenHandle,
+    Option<PenHandle>,
+    Option<Shared<(u32, u32)>>,
+    u32,
+);
+
+/// Something to be held.
+#[interface]
+pub trait Pen {
+    /// Which one it is.
+    async fn name(&self) -> u32;
+}
+
+struct MemPen(
+    u32,
+    #[allow(dead_code, reason = "counts")] helve_tests::harness::Tracked,
+);
+
+impl Pen for MemPen {
+    async fn name(&self) -> u32 {
+        self.0
+    }
+}
+
+/// Why not.
+#[derive(Wire, Debug, PartialEq, thiserror::Error)]
+#[error("refused")]
+pub struct Refused;
+
+struct MemBoard {
+    doc: Shared<Doc>,
+    desk: Shared<Desk>,
+    _alive: helve_tests::harness::Tracked,
+}
+
+fn doc() -> Doc {
+    (1, Text::from("x".repeat(1000)), Counter::new(0))
+}
+
+fn mess(doc: &mut Doc) {
+    for _ in 0..50 {
+        doc.0 += 1;
+        doc.1.insert_str(5, "mess");
+        doc.2.add(3);
+    }
+}
+
+impl Board for MemBoard {
+    async fn doc(&self) -> Shared<Doc> {
+        self.doc.clone()
+    }
+    async fn write(&self, n: u32) -> u32 {
+        self.doc.change(|doc| doc.0 = n).await.expect("changes");
+        n
+    }
+    async fn fail(&self) -> Result<u32, Refused> {
+        let failed = self.doc.update(|doc| {
+            mess(doc);
+            Err::<u32, _>(Refused)
+        });
+        failed.await.map_err(|_| Refused)
+    }
+    async fn panic(&self) {
+        let mut edit = self.doc.edit().await.expect("begins");
+        mess(&mut edit);
+        panic!("in the middle of an edit");
+    }
+    async fn hang(&self) {
+        let mut edit = self.doc.edit().await.expect("begins");
+        mess(&mut edit);
+        std::future::pending().await
+    }
+    async fn desk(&self) -> Shared<Desk> {
+        self.desk.clone()
+    }
+    async fn look(&self, other: Shared<Doc>) -> u32 {
+        let replica = other.replica().await.expect("follows");
+        replica.read(|doc| doc.0).expect("whole")
+    }
+}
+
+fn board(tracker: &Tracker) -> (BoardHandle, Shared<Doc>) {
+    let doc = Shared::builder(doc()).proposals(|_, _| Ok(())).build();
+    let pen = |n| PenHandle::new(MemPen(n, tracker.track()));
+    let desk = Shared::builder((pen(1), None, None, 0))
+        .proposals(|_, _| Ok(()))
+        .build();
+    let board = MemBoard {
+        doc: doc.clone(),
+        desk,
+        _alive: tracker.track(),
+    };
+    (BoardHandle::new(board), doc)
+}
+
+async fn everywhere<F: Future<Output = ()>>(test: impl Fn(BoardHandle, Shared<Doc>) -> F) {
+    for far in [false, true] {
+        let tracker = Tracker::new();
+        let (root, doc) = board(&tracker);
+        let harness = match far {
+            false => Harness::memory(&tracker, root),
+            true => Harness::websocket(&tracker, root).await,
+        };
+        let root = harness.connect().await;
+        limited(test(root, doc.clone())).await;
+        until("nobody follows", || doc.followers() == 0).await;
+        drop(doc);
+        harness.finish().await;
+    }
+    let tracker = Tracker::new();
+    let (root, doc) = board(&tracker);
+    limited(test(root, doc)).await;
+    until("all dropped", || tracker.live() == 0).await;
+}
+
+/// A copy of what a replica shows.
+fn seen(replica: &Replica<Doc>) -> Doc {
+    replica.read(Doc::clone).expect("it follows")
+}
+
+#[tokio::test]
+async fn a_replica_follows_the_value() {
+    everywhere(|root, doc| async move {
+        let mut replica = root
+            .doc()
+            .await
+            .expect("a value")
+            .replica()
+            .await
+            .expect("follows");
+        assert_eq!(seen(&replica), doc.read(Doc::clone).await.expect("here"));
+        for n in 0..100 {
+            doc.change(|doc| {
+                doc.0 = n;
+                doc.1.push_str("more");
+                _ = doc.2.add(1);
+            })
+            .await
+            .expect("changes");
+        }
+        assert_eq!(replica.at_least(101).await, Ok(101));
+        assert_eq!(seen(&replica), doc.read(Doc::clone).await.expect("here"));
+        assert_eq!(replica.state(), ReplicaState::Live);
+        assert_eq!(replica.changed().await, Ok(101));
+        assert_eq!(doc.followers(), 1);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_call_changed_its_caller_sees_when_it_returns() {
+    everywhere(|root, _doc| async move {
+        let shared = root.doc().await.expect("a value");
+        let replica = shared.replica().await.expect("follows");
+        for n in 10..40 {
+            // R10.5: never behind the result.
+            assert_eq!(root.write(n).await, Ok(n));
+            assert_eq!(seen(&replica).0, n);
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_edit_that_fails_panics_or_is_cancelled_never_was() {
+    everywhere(|root, doc| async move {
+        let replica = root
+            .doc()
+            .await
+            .expect("a value")
+            .replica()
+            .await
+            .expect("follows");
+        let before = seen(&replica);
+        assert_eq!(root.fail().await, Err(CallError::App(Refused)));
+        assert!(root.panic().await.is_err());
+        {
+            let hangs = root.hang();
+            tokio::pin!(hangs);
+            let waited = tokio::time::timeout(Duration::from_millis(20), &mut hangs).await;
+            assert!(waited.is_err());
+        }
+        // Waits for the one that hung to be dropped.
+        assert_eq!(doc.read(Doc::clone).await.expect("here"), before);
+        assert_eq!((seen(&replica), replica.rev()), (before, 1));
+        root.write(7).await.expect("writes");
+        assert_eq!((seen(&replica).0, replica.rev()), (7, 2));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_value_that_a_client_hosts_is_followed_by_the_server() {
+    everywhere(|root, _| async move {
+        let mine = Shared::new((41, Text::new(), Counter::new(0)));
+        assert_eq!(root.look(mine.clone()).await, Ok(41));
+        until("nobody follows", || mine.followers() == 0).await;
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_draft_is_proposed_and_a_stale_one_conflicts() {
+    everywhere(|root, doc| async move {
+        let replica = root
+            .doc()
+            .await
+            .expect("a value")
+            .replica()
+            .await
+            .expect("follows");
+        let mut draft = replica.draft().expect("a draft");
+        draft.1.insert_str(0, "drafted ");
+        assert_eq!(draft.propose(Mode::Strict).await, Ok(2));
+        assert!(seen(&replica).1.starts_with("drafted "));
+        assert!(
+            doc.read(|doc| doc.1.starts_with("drafted "))
+                .await
+                .expect("here")
+        );
+
+        let mut stale = replica.draft().expect("a draft");
+        stale.0 = 5;
+        doc.change(|doc| doc.0 = 6).await.expect("changes");
+        assert_eq!(stale.propose(Mode::Strict).await, Err(RpcError::Conflict));
+        assert_eq!(replica.transact(|doc| doc.0 += 1).await, Ok(4));
+        assert_eq!(seen(&replica).0, 7);
+        // Nothing changed, nothing sent.
+        let draft = replica.draft().expect("a draft");
+        assert_eq!(draft.propose(Mode::Strict).await, Ok(4));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn handles_in_a_shared_value_can_be_called_and_are_let_go() {
+    everywhere(|root, _| async move {
+        let desk = root.desk().await.expect("a value");
+        let replica = desk.replica().await.expect("follows");
+        let pen = replica.read(|desk| desk.0.clone()).expect("whole");
+        assert_eq!(pen.name().await, Ok(1));
+
+        // From here: our own pen, which the host calls and others would see.
+        let tracker = Tracker::new();
+        let mine = PenHandle::new(MemPen(7, tracker.track()));
+        let inner = Shared::new((1, 2));
+        let mut draft = replica.draft().expect("a draft");
+        draft.1 = Some(mine.clone());
+        draft.2 = Some(inner.clone());
+        draft.3 = 5;
+        draft.propose(Mode::Strict).await.expect("fits");
+        let (back, shared) = replica
+            .read(|desk| (desk.1.clone(), desk.2.clone()))
+            .expect("whole");
+        assert_eq!(back.as_ref(), Some(&mine));
+        let shared = shared.expect("it is there");
+        let inside = shared.replica().await.expect("follows");
+        assert_eq!(inside.read(|pair| *pair), Ok((1, 2)));
+        inner.change(|pair| pair.0 = 9).await.expect("changes");
+        inside.at_least(2).await.expect("arrives");
+        assert_eq!(inside.read(|pair| *pair), Ok((9, 2)));
+
+        // Taken out again, nobody holds them.
+        let mut draft = replica.draft().expect("a draft");
+        draft.1 = None;
+        draft.2 = None;
+        draft.propose(Mode::Strict).await.expect("fits");
+        drop((back, shared, inside, inner, mine));
+        // What the history still names goes with what comes after it.
+        drop((replica, desk, pen, root));
+        until("the pen is let go", || tracker.live() == 0).await;
+    })
+    .await;
+}
