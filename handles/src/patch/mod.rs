@@ -35,7 +35,7 @@ pub use compose::compose;
 pub use error::{EncodeError, PatchError};
 pub use focus::{FocusError, Path, WithReferences};
 pub use read::{Node, PatchReader, Slot};
-pub use translate::{Pair, Translation};
+pub use translate::{Incompatible, Pair, Translation};
 pub use view::View;
 pub use walk::Unsupported;
 pub use write::{Entries, Patcher, renumber};

@@ -318,7 +318,16 @@ pub fn absent(field: &Field) -> Option<Val> {
 
 /// Applies a whole patch.
 pub fn apply(ty: &Ty, value: &mut Val, patch: &[u8], refs: &[Reference]) -> Result<(), PatchError> {
-    let mut reader = PatchReader::new(patch);
+    apply_with(PatchReader::new(patch), ty, value, refs)
+}
+
+/// Applies a whole patch, as `reader` reads it.
+pub fn apply_with(
+    mut reader: PatchReader<'_>,
+    ty: &Ty,
+    value: &mut Val,
+    refs: &[Reference],
+) -> Result<(), PatchError> {
     apply_node(ty, value, &mut reader, refs)?;
     reader.finish()
 }
