@@ -305,3 +305,67 @@ async fn handles_in_a_shared_value_can_be_called_and_are_let_go() {
     })
     .await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn one_who_does_not_look_up_for_a_minute_costs_its_host_nothing_and_catches_up_at_once() {
+    let tracker = Tracker::new();
+    let (root, doc) = board(&tracker);
+    let harness = Harness::memory(&tracker, root);
+    let root: BoardHandle = harness.connect().await;
+    let other: BoardHandle = harness.connect().await;
+    let slow = root
+        .doc()
+        .await
+        .expect("a value")
+        .replica()
+        .await
+        .expect("follows");
+    let live = other
+        .doc()
+        .await
+        .expect("a value")
+        .replica()
+        .await
+        .expect("follows");
+    // Somebody looks at the copy and does not stop: nothing can be applied, and soon nothing comes.
+    let (done, wait) = std::sync::mpsc::channel::<()>();
+    let (started, starts) = std::sync::mpsc::channel::<()>();
+    let reader = std::thread::spawn({
+        let slow = slow.clone();
+        move || {
+            slow.read(|_| {
+                started.send(()).expect("somebody waits");
+                wait.recv().expect("somebody says when");
+            })
+        }
+    });
+    starts.recv().expect("it reads");
+    for n in 0..60_000_u32 {
+        doc.change(|doc| {
+            doc.0 = n;
+            _ = doc.2.add(1);
+        })
+        .await
+        .expect("changes");
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let rev = live.at_least(60_001).await.expect("arrives");
+    let before = root.connection().expect("remote").stats();
+    done.send(()).expect("it waits");
+    reader.join().expect("reads").expect("whole");
+    assert_eq!(limited(slow.at_least(rev)).await, Ok(rev));
+    let after = root.connection().expect("remote").stats();
+    // What is left of the window was here already; then all that was missed came as one.
+    let (bytes, frames) = (
+        after.bytes_in - before.bytes_in,
+        after.frames_in - before.frames_in,
+    );
+    assert!(
+        bytes < 4000 && frames < 6,
+        "{bytes} bytes in {frames} frames"
+    );
+    assert_eq!(seen(&slow), doc.read(Doc::clone).await.expect("here"));
+    assert_eq!(slow.state(), ReplicaState::Live);
+    drop((slow, live, root, other, doc));
+    harness.finish().await;
+}

@@ -16,9 +16,9 @@ use helve_handles::references::Reference;
 use helve_handles::schema::Schema;
 use helve_handles::shared::{Applied, Follower, Payload, Update as Served};
 use helve_handles::track::Track;
-use helve_protocol::Fault;
 use helve_protocol::blob::Blob;
 use helve_protocol::session::{Change, FollowKey, Update};
+use helve_protocol::{Code, Fault};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -119,6 +119,10 @@ struct RemoteState {
     ty: Option<[u8; 16]>,
     /// It is being asked for; nothing is applied meanwhile.
     asking: bool,
+    /// The subscription by which something came.
+    began: Option<FollowKey>,
+    /// The host gave us up because we were too slow: to be followed again when what has come is applied.
+    behind: bool,
     failures: u32,
     failing_since: Option<Instant>,
 }
@@ -193,7 +197,7 @@ impl<T: Track> Replica<T> {
             .any()
             .downcast::<Core<T>>()
             .map_err(|_| RpcError::Incompatible)?;
-        core.follow()?;
+        core.follow(None)?;
         Replica::of(core).begun().await
     }
 
@@ -409,8 +413,8 @@ impl<T: Track> Core<T> {
         core
     }
 
-    /// Subscribes, unless it follows already.
-    fn follow(&self) -> Result<(), RpcError> {
+    /// Subscribes, unless it follows already; from `have` on, where the value here may be trusted.
+    fn follow(&self, have: Option<(u64, u64)>) -> Result<(), RpcError> {
         let Origin::There(remote) = &self.origin else {
             return Ok(());
         };
@@ -420,7 +424,7 @@ impl<T: Track> Core<T> {
             if state.key.is_some_and(|key| session.is_following(key)) {
                 return Ok(state.key);
             }
-            session.follow(remote.reference.key, WINDOW, None).map(Some)
+            session.follow(remote.reference.key, WINDOW, have).map(Some)
         });
         match followed {
             Ok(key) => {
@@ -445,7 +449,7 @@ impl<T: Track> Core<T> {
     fn drain(&self) {
         loop {
             if lock(&self.queue).is_empty() {
-                return;
+                return self.catch_up();
             }
             let mut done = Vec::new();
             {
@@ -467,6 +471,23 @@ impl<T: Track> Core<T> {
             if asked {
                 return;
             }
+        }
+    }
+
+    /// Follows again from where it stands, if the host had given us up.
+    fn catch_up(&self) {
+        let Origin::There(remote) = &self.origin else {
+            return;
+        };
+        if !std::mem::take(&mut lock(&remote.state).behind) {
+            return;
+        }
+        let have = match self.follower.try_read() {
+            Ok(follower) => follower.have(),
+            Err(_) => None,
+        };
+        if let Err(error) = self.follow(have) {
+            self.end(error);
         }
     }
 
@@ -648,7 +669,7 @@ impl<T: Track> Core<T> {
         }
         self.status
             .send_modify(|status| status.state = ReplicaState::Waiting);
-        if let Err(error) = self.follow() {
+        if let Err(error) = self.follow(None) {
             self.end(error);
         }
     }
@@ -707,6 +728,7 @@ impl<T: Track> Following for Core<T> {
             refs: refs::came(&remote.reference.conn, caps),
             cost,
         };
+        lock(&remote.state).began = Some(key);
         lock(&self.queue).push_back(Arrived::Peer(key, came));
         self.drain();
     }
@@ -719,9 +741,16 @@ impl<T: Track> Following for Core<T> {
         if state.key != Some(key) {
             return;
         }
+        let fault = fault.unwrap_or_else(|| Fault::new(Code::Gone, "the host ended it"));
+        // We were too slow, if it ever came to something. What is still to be applied stays valid.
+        if fault.code == Code::Exhausted && state.began == Some(key) {
+            state.behind = true;
+            drop(state);
+            return self.drain();
+        }
         state.key = None;
         drop(state);
-        self.end(fault.map_or(RpcError::Gone, |fault| RpcError::from_fault(&fault)));
+        self.end(RpcError::from_fault(&fault));
     }
 
     fn any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
