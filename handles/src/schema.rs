@@ -7,8 +7,8 @@
 //! - type: `[0, name, [field*]]` struct, `[1, ref*]` tuple, `[2, ref, n]` array, `[3, ref]` sequence, `[4, ref]` set,
 //!   `[5, key, ref, sorted]` map, `[6, ref]` option, `[7, name, repr, [[wire name, shape, [field*]]*]]` enum,
 //!   `[8, interface id]` handle, `[9, ref]` Shared, `[10, ref]` stream.
-//! - field: `[wire name, ref, flags]`, the wire name empty where it has none; flags 1 default, 2 skippable, 4 js_number,
-//!   8 flatten. repr: `[]`, `[tag]`, `[tag, content]`, or `[nil]` for untagged.
+//! - field: `[wire name, ref, flags, view?]`, the wire name empty where it has none; flags 1 default, 2 skippable, 4 js_number,
+//!   8 flatten; view: the one that a session needs to see it. repr: `[]`, `[tag]`, `[tag, content]`, or `[nil]` for untagged.
 //!
 //! An interface is `[id, docs, [method*], [type*]]`, method `[name, docs, flags, [arg*], ref, error ref or nil]`, arg
 //! `[name, kind, ref, flags]`: method flags 1 oneway, 2 exclusive, 4 detached; kinds 0 value, 1 lent; arg flags
@@ -157,6 +157,8 @@ pub struct FieldDesc {
     pub ty: TypeRef,
     /// Some of the `FieldDesc::` flags.
     pub flags: u8,
+    /// The view that a session needs to see it (`#[track(view = "..")]`).
+    pub view: Option<&'static str>,
 }
 
 impl FieldDesc {
@@ -522,10 +524,13 @@ impl Types {
     fn fields(&mut self, out: &mut Vec<u8>, fields: &[FieldDesc]) {
         put_array(out, fields.len());
         for field in fields {
-            put_array(out, 3);
+            put_array(out, 3 + usize::from(field.view.is_some()));
             put_str(out, field.name);
             put_int(out, self.reference(field.ty));
             put_int(out, field.flags.into());
+            if let Some(view) = field.view {
+                put_str(out, view);
+            }
         }
     }
 }

@@ -24,7 +24,12 @@ macro_rules! described {
 }
 
 fn field(name: &'static str, ty: TypeRef, flags: u8) -> FieldDesc {
-    FieldDesc { name, ty, flags }
+    FieldDesc {
+        name,
+        ty,
+        flags,
+        view: None,
+    }
 }
 
 fn structure(name: &'static str, fields: Vec<FieldDesc>) -> TypeDesc {

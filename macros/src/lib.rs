@@ -1,9 +1,10 @@
-//! The macros of helve, `#[interface]` and `#[derive(Wire)]`. Use them through the crate `helve`: what they generate
+//! The macros of helve, `#[interface]`, `#[derive(Wire)]` and `#[derive(Track)]`. Use them through the crate `helve`: what they generate
 //! names its hidden module `__rt`. Compiled examples stand at the re-exports in `helve`: a macro crate knows no runtime.
 #![forbid(unsafe_code)]
 
 mod attributes;
 mod interface;
+mod track;
 mod wire;
 
 use proc_macro::TokenStream;
@@ -80,7 +81,36 @@ pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// Refused, as far as the macro can see: 128-bit integers, `Option<Option<_>>` and `Option<()>` (one nil for two values),
 /// lifetimes, unions, and handles inside flattened, untagged or internally tagged types, which serde buffers.
-#[proc_macro_derive(Wire, attributes(wire, serde))]
+#[proc_macro_derive(Wire, attributes(wire, serde, track))]
 pub fn wire(item: TokenStream) -> TokenStream {
     wire::expand(item.into()).into()
+}
+
+/// Makes the changes of a type tellable: an edit of a value becomes a patch of what changed. Goes beside `Wire`, and the
+/// type is `Clone`.
+///
+/// A struct tells which of its fields changed; an enum that stays the same variant, which of the variant's; a newtype is
+/// what it holds. A field's type is `Track` itself, or the field is a leaf: compared, and sent whole where it differs.
+///
+/// | attribute | |
+/// |---|---|
+/// | `#[track(leaf)]` on a field or newtype | a leaf of another crate's type: `Clone + PartialEq + Serialize + DeserializeOwned`, no `Wire` |
+/// | `#[track(leaf = bytes)]` | the same, compared by what is written, where `==` is missing or hides a difference |
+/// | `#[track(view = "admin")]` on a field | only sessions with that view see it. It is an `Option` or has `#[serde(default)]` |
+/// | `#[track(bound = "T: Clone")]` on the type | in place of `T: Track` for each parameter `T` |
+///
+/// | serde's | |
+/// |---|---|
+/// | `skip` | stays with the process: not tracked, not sent, not rolled back |
+/// | `skip_serializing_if` | together with `default`, or on an `Option`: the reader takes the default |
+/// | `flatten` | of a struct, or an `Option` of one |
+/// | `with`, `serialize_with`, `deserialize_with` | a leaf by that code, compared by what is written |
+/// | `untagged`, `from`, `try_from`, `into`; `#[wire(serde, opaque)]` | the type is a leaf, compared by what is written; with `#[track(leaf)]` on it by `==` |
+/// | `tag`, `content`, `rename*`, `alias`, `transparent`, `default`, `other` | as they are |
+///
+/// Refused: what serde does in one direction alone (`skip_serializing`, `skip_deserializing`, names that differ), flattened
+/// maps, `skip_serializing_if` in a tuple, lifetimes, unions.
+#[proc_macro_derive(Track, attributes(track, wire, serde))]
+pub fn track(item: TokenStream) -> TokenStream {
+    track::expand(item.into()).into()
 }

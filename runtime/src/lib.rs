@@ -79,7 +79,27 @@ pub use context::Cx;
 pub use error::{CallError, Ran, RpcError};
 pub use gate::Object;
 pub use handle::{Remote, Revoker, WeakHandle};
+pub use helve_handles::track::Track;
 pub use helve_handles::wire::Wire;
+/// # Example
+/// ```
+/// use helve::prelude::*;
+///
+/// #[derive(Wire, Track, Clone)]
+/// pub struct Cell {
+///     pub text: String,
+///     pub color: u8,
+///     #[serde(skip)]
+///     pub hovered: bool,
+/// }
+///
+/// #[derive(Wire, Track, Clone)]
+/// pub struct Tree<T> {
+///     pub value: T,
+///     pub next: Option<Box<Tree<T>>>,
+/// }
+/// ```
+pub use helve_macros::Track;
 /// # Example
 /// ```
 /// use helve::prelude::*;
@@ -198,14 +218,22 @@ pub mod track {
 /// What most programs need: `use helve::prelude::*;`.
 pub mod prelude {
     pub use crate::handle::Remote as _;
-    pub use crate::{Call, CallError, Cx, Object, Peer, Receipt, RpcError, Wire, interface};
+    pub use crate::{Call, CallError, Cx, Object, Peer, Receipt, RpcError, Track, Wire, interface};
     pub use crate::{StreamClosed, StreamSender, Streaming};
-    pub use helve_handles::Track;
 }
 
 /// What generated code may name. Not public API.
 #[doc(hidden)]
 pub mod __rt {
+    /// What `#[derive(Track)]` names.
+    pub mod track {
+        pub use std::mem::swap;
+
+        pub use helve_handles::patch::{EncodeError, Node, PatchError, PatchReader, Patcher, Tag};
+        pub use helve_handles::track::Track;
+        pub use helve_handles::track::part::*;
+    }
+
     pub use std::borrow::ToOwned;
     pub use std::boxed::Box;
     pub use std::clone::Clone;

@@ -322,6 +322,22 @@ impl Entries<'_> {
         self.entry(key, node)
     }
 
+    /// As [`field`](Self::field), of a flattened one: its own fields nest no deeper than this one would.
+    ///
+    /// # Errors
+    /// Those of `node`.
+    pub fn flattened(
+        &mut self,
+        ordinal: u32,
+        node: impl FnOnce(&mut Patcher) -> Result<bool, EncodeError>,
+    ) -> Result<bool, EncodeError> {
+        let depth = self.patcher.depth;
+        self.patcher.depth = depth.saturating_sub(1);
+        let written = self.field(ordinal, node);
+        self.patcher.depth = depth;
+        written
+    }
+
     /// `[0, i, node]`. `node` says whether it wrote one; else nothing stays.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ pub mod sequence;
 mod string;
 mod text;
 
+#[doc(hidden)]
+pub mod part;
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use counter::{Counter, CounterShadow};
@@ -56,6 +59,10 @@ pub trait Track: Wire + Clone + Sync {
 
     /// Whether a value of it may be written as `nil`, so that `Option` of it would lose something.
     const NULLABLE: bool = false;
+
+    /// Whether it is a struct with named fields, or an `Option` of one: what can be tracked where it is flattened.
+    #[doc(hidden)]
+    const FLAT: bool = false;
 
     /// Begins to watch: copies the plain parts, arms containers. Whatever was being watched before is forgotten.
     fn shadow(&mut self) -> Self::Shadow;

@@ -14,6 +14,8 @@ impl<T: Track> Track for Option<T> {
         true
     };
 
+    const FLAT: bool = T::FLAT;
+
     fn shadow(&mut self) -> Self::Shadow {
         // Named, so that every Option that is tracked is checked.
         let _ = Self::NULLABLE;
@@ -77,6 +79,7 @@ impl<T: Track> Track for Box<T> {
     type Shadow = Box<T::Shadow>;
 
     const NULLABLE: bool = T::NULLABLE;
+    const FLAT: bool = T::FLAT;
 
     fn shadow(&mut self) -> Self::Shadow {
         Box::new((**self).shadow())

@@ -2,7 +2,7 @@
 
 /// One of serde's eight rules.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Case {
+pub(crate) enum Case {
     Lower,
     Upper,
     Pascal,
@@ -14,7 +14,7 @@ pub(super) enum Case {
 }
 
 impl Case {
-    pub(super) fn parse(rule: &str) -> Option<Case> {
+    pub(crate) fn parse(rule: &str) -> Option<Case> {
         Some(match rule {
             "lowercase" => Case::Lower,
             "UPPERCASE" => Case::Upper,
@@ -29,7 +29,7 @@ impl Case {
     }
 
     /// Of a variant, written `PascalCase`.
-    pub(super) fn variant(self, name: &str) -> String {
+    pub(crate) fn variant(self, name: &str) -> String {
         match self {
             Case::Pascal => name.to_owned(),
             Case::Lower => name.to_ascii_lowercase(),
@@ -43,7 +43,7 @@ impl Case {
     }
 
     /// Of a field, written `snake_case`.
-    pub(super) fn field(self, name: &str) -> String {
+    pub(crate) fn field(self, name: &str) -> String {
         match self {
             Case::Lower | Case::Snake => name.to_owned(),
             Case::Upper | Case::ScreamingSnake => name.to_ascii_uppercase(),

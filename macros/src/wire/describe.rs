@@ -63,7 +63,7 @@ fn is_plain(model: &Model) -> bool {
         && model
             .fields()
             .filter(|field| !field.serde.skip)
-            .all(|field| !field.serde.with && is_std(&field.ty))
+            .all(|field| !field.is_opaque() && is_std(&field.ty))
 }
 
 /// One marker for each field, so that a missing `Wire` is one error of ours at the field.
@@ -97,28 +97,22 @@ fn describe(model: &Model) -> TokenStream {
     let name = &model.wire_name;
     match &model.body {
         Body::Struct(fields) => {
-            let sent: Vec<_> = fields
-                .fields
-                .iter()
-                .filter(|field| !field.serde.skip)
-                .collect();
-            match (fields.style, &sent[..]) {
+            let sent = fields.fields.iter().filter(|field| !field.serde.skip);
+            match (fields.style, model.inner()) {
                 (Style::Unit, _) => quote!(::helve::__rt::TypeDesc::Unit),
-                (_, [inner])
-                    if model.serde.transparent
-                        || (fields.style == Style::Unnamed && fields.fields.len() == 1) =>
-                {
+                // The field's own form, which may be that of a leaf.
+                (_, Some(inner)) => {
                     let inner = type_ref(model, inner);
                     quote!(::helve::__rt::TypeDesc::Same(#inner))
                 }
-                (Style::Unnamed, items) => {
-                    let items = items.iter().map(|item| type_ref(model, item));
+                (Style::Unnamed, None) => {
+                    let items = sent.map(|item| type_ref(model, item));
                     quote!(::helve::__rt::TypeDesc::Tuple(
                         ::helve::__rt::vec![#(#items),*]
                     ))
                 }
-                (Style::Named, fields) => {
-                    let fields = fields.iter().map(|field| field_desc(model, field));
+                (Style::Named, None) => {
+                    let fields = sent.map(|field| field_desc(model, field));
                     quote! {
                         ::helve::__rt::TypeDesc::Struct { name: #name, fields: ::helve::__rt::vec![#(#fields),*] }
                     }
@@ -164,7 +158,8 @@ fn variant(model: &Model, variant: &Variant) -> TokenStream {
         true => vec![quote!(::helve::__rt::FieldDesc {
             name: "",
             ty: ::helve::__rt::TypeRef::OPAQUE,
-            flags: 0
+            flags: 0,
+            view: ::helve::__rt::None
         })],
         false => fields
             .iter()
@@ -188,11 +183,15 @@ fn field_desc(model: &Model, field: &Field) -> TokenStream {
         | u8::from(field.serde.skippable) << 1
         | u8::from(field.js_number) << 2
         | u8::from(field.serde.flatten) << 3;
-    quote!(::helve::__rt::FieldDesc { name: #name, ty: #ty, flags: #flags })
+    let view = match &field.track.view {
+        Some(view) => quote!(::helve::__rt::Some(#view)),
+        None => quote!(::helve::__rt::None),
+    };
+    quote!(::helve::__rt::FieldDesc { name: #name, ty: #ty, flags: #flags, view: #view })
 }
 
 fn type_ref(model: &Model, field: &Field) -> TokenStream {
-    if field.serde.with {
+    if field.is_opaque() {
         return quote!(::helve::__rt::TypeRef::OPAQUE);
     }
     let marker = model.marker(field);

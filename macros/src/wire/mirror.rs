@@ -114,7 +114,7 @@ fn name_default(attribute: &mut Attribute) {
 }
 
 /// The type with `Self` written out, for places where `Self` is something else.
-pub(super) fn without_self(ty: &syn::Type, name: &TokenStream) -> syn::Type {
+pub(crate) fn without_self(ty: &syn::Type, name: &TokenStream) -> syn::Type {
     let mut ty = ty.clone();
     NameSelf(name).visit_type_mut(&mut ty);
     ty

@@ -4,9 +4,9 @@
 mod case;
 mod check;
 mod describe;
-mod mirror;
-mod model;
-mod serde;
+pub(crate) mod mirror;
+pub(crate) mod model;
+pub(crate) mod serde;
 
 use proc_macro2::TokenStream;
 use quote::quote;
@@ -36,7 +36,7 @@ pub(crate) fn expand(input: TokenStream) -> TokenStream {
         #errors
         #[doc(hidden)]
         #[allow(
-            dead_code, deprecated, non_local_definitions, private_bounds, private_interfaces, unreachable_pub, unused_qualifications,
+            dead_code, deprecated, non_local_definitions, nonstandard_style, private_bounds, private_interfaces, unreachable_pub, unused_qualifications,
             clippy::all, clippy::pedantic, clippy::nursery, clippy::restriction
         )]
         const _: () = { #items };

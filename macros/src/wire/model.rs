@@ -10,72 +10,86 @@ use super::check;
 use super::mirror::without_self;
 use super::serde::{Container, Part};
 use crate::attributes::{Errors, is_word, last_word};
+use crate::track::options::{FieldOptions, TypeOptions};
 
-pub(super) struct Model {
-    pub(super) name: Ident,
+pub(crate) struct Model {
+    pub(crate) name: Ident,
     /// With the bounds that the impls need.
-    pub(super) generics: Generics,
-    pub(super) serde: Container,
-    pub(super) wire_name: String,
+    pub(crate) generics: Generics,
+    pub(crate) serde: Container,
+    pub(crate) wire_name: String,
     /// `#[wire(serde)]`: serde's impls exist already.
-    pub(super) has_serde: bool,
+    pub(crate) has_serde: bool,
     /// `#[wire(serde, opaque)]`.
-    pub(super) opaque: bool,
-    pub(super) body: Body,
+    pub(crate) opaque: bool,
+    /// `#[track(..)]`.
+    pub(crate) track: TypeOptions,
+    pub(crate) body: Body,
+    /// The parameters that fields hold, and the types that belong to one (`T::Key`).
+    pub(crate) held: (Vec<Ident>, Vec<Type>),
 }
 
-pub(super) enum Body {
+pub(crate) enum Body {
     Struct(Fields),
     Enum(Vec<Variant>),
 }
 
-pub(super) struct Variant {
-    pub(super) name: Ident,
-    pub(super) wire_name: String,
-    pub(super) skip: bool,
+pub(crate) struct Variant {
+    pub(crate) name: Ident,
+    pub(crate) wire_name: String,
+    pub(crate) skip: bool,
     /// Written or read by code of its own.
-    pub(super) with: bool,
-    pub(super) fields: Fields,
+    pub(crate) with: bool,
+    pub(crate) serde: Part,
+    pub(crate) fields: Fields,
 }
 
-pub(super) struct Fields {
-    pub(super) style: Style,
-    pub(super) fields: Vec<Field>,
+pub(crate) struct Fields {
+    pub(crate) style: Style,
+    pub(crate) fields: Vec<Field>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Style {
+pub(crate) enum Style {
     Unit,
     Unnamed,
     Named,
 }
 
-pub(super) struct Field {
-    pub(super) member: Member,
-    pub(super) ty: Type,
-    pub(super) wire_name: String,
-    pub(super) serde: Part,
-    pub(super) js_number: bool,
+pub(crate) struct Field {
+    pub(crate) member: Member,
+    pub(crate) ty: Type,
+    pub(crate) wire_name: String,
+    pub(crate) serde: Part,
+    pub(crate) js_number: bool,
+    /// `#[track(..)]`.
+    pub(crate) track: FieldOptions,
     /// Its place among all fields of the type: the number of its marker.
-    pub(super) index: usize,
+    pub(crate) index: usize,
 }
 
 impl Field {
     /// Whether it has to be `Wire`.
-    pub(super) fn is_walked(&self) -> bool {
-        !self.serde.skip && !self.serde.with
+    pub(crate) fn is_walked(&self) -> bool {
+        !self.serde.skip && !self.is_opaque()
+    }
+
+    /// Whether its form is only known to code of its own.
+    pub(crate) fn is_opaque(&self) -> bool {
+        self.serde.with || self.track.leaf.is_some()
     }
 
     /// A name for it in patterns.
-    pub(super) fn binding(&self) -> Ident {
+    pub(crate) fn binding(&self) -> Ident {
         format_ident!("__field{}", self.index)
     }
 }
 
 impl Model {
-    pub(super) fn read(input: &DeriveInput, errors: &mut Errors) -> Option<Model> {
+    pub(crate) fn read(input: &DeriveInput, errors: &mut Errors) -> Option<Model> {
         let serde = Container::read(&input.attrs, errors);
         let (has_serde, opaque) = of_type(&input.attrs, errors);
+        let track = TypeOptions::read(&input.attrs);
         for lifetime in input.generics.lifetimes() {
             errors.at(
                 lifetime,
@@ -96,7 +110,7 @@ impl Model {
                     let part = Part::read(&variant.attrs, errors);
                     let rule = part.rename_all.or(serde.rename_all_fields);
                     let name = variant.ident.unraw().to_string();
-                    let wire_name = part.rename.unwrap_or_else(|| {
+                    let wire_name = part.rename.clone().unwrap_or_else(|| {
                         serde
                             .rename_all
                             .map_or(name.clone(), |case| case.variant(&name))
@@ -118,6 +132,7 @@ impl Model {
                         wire_name,
                         skip: part.skip,
                         with: part.with,
+                        serde: part,
                         fields,
                     }
                 });
@@ -141,8 +156,11 @@ impl Model {
             serde,
             has_serde,
             opaque,
+            track,
             body,
+            held: Default::default(),
         };
+        model.name_leaf();
         // Then the fields need not be `Wire`.
         if model.serde.proxy.is_none() && !opaque {
             model
@@ -155,12 +173,39 @@ impl Model {
     }
 
     /// All fields, of all variants.
-    pub(super) fn fields(&self) -> impl Iterator<Item = &Field> {
+    pub(crate) fn fields(&self) -> impl Iterator<Item = &Field> {
         let groups: Vec<&Fields> = match &self.body {
             Body::Struct(fields) => vec![fields],
             Body::Enum(variants) => variants.iter().map(|variant| &variant.fields).collect(),
         };
         groups.into_iter().flat_map(|group| &group.fields)
+    }
+
+    /// The one field that stands for the whole on the wire: of a newtype, or of a transparent struct.
+    pub(crate) fn inner(&self) -> Option<&Field> {
+        let Body::Struct(fields) = &self.body else {
+            return None;
+        };
+        let mut sent = fields.fields.iter().filter(|field| !field.serde.skip);
+        let is_newtype = fields.style == Style::Unnamed && fields.fields.len() == 1;
+        match (sent.next(), sent.next()) {
+            (Some(inner), None) if self.serde.transparent || is_newtype => Some(inner),
+            _ => None,
+        }
+    }
+
+    /// `#[track(leaf)]` on a newtype is meant for what it holds.
+    fn name_leaf(&mut self) {
+        let Some(inner) = self.inner().map(|inner| inner.index) else {
+            return;
+        };
+        if let Body::Struct(fields) = &mut self.body {
+            let inner = fields
+                .fields
+                .iter_mut()
+                .filter(|field| field.index == inner);
+            inner.for_each(|field| field.track.leaf = field.track.leaf.or(self.track.leaf));
+        }
     }
 
     /// The bounds that serde's derive would infer, in terms of `Wire`, and those that it was given.
@@ -184,7 +229,8 @@ impl Model {
         self.fields()
             .filter(|field| field.is_walked())
             .for_each(|field| used.visit_type(&field.ty));
-        let (directly, associated) = (used.directly, used.associated);
+        self.held = (used.directly, used.associated);
+        let (directly, associated) = &self.held;
         let mut added: Vec<syn::WherePredicate> = parameters
             .iter()
             .map(|p| match directly.contains(p) {
@@ -199,6 +245,11 @@ impl Model {
         );
         for field in self.fields() {
             added.extend(field.serde.bounds.iter().cloned());
+            if field.track.leaf.is_some() && !field.serde.with && names_any(&field.ty, &parameters)
+            {
+                let ty = without_self(&field.ty, &self.ty());
+                added.push(parse_quote!(#ty: ::helve::__rt::serde::Serialize + ::helve::__rt::serde::de::DeserializeOwned));
+            }
             if field.serde.plain_default && names_any(&field.ty, &parameters) {
                 let ty = without_self(&field.ty, &self.ty());
                 added.push(parse_quote!(#ty: ::helve::__rt::Default));
@@ -213,14 +264,18 @@ impl Model {
     }
 
     /// The type, with its parameters.
-    pub(super) fn ty(&self) -> TokenStream {
+    pub(crate) fn ty(&self) -> TokenStream {
         let (name, type_generics) = (&self.name, self.generics.split_for_impl().1);
         quote!(#name #type_generics)
     }
 
     /// The marker of a field.
-    pub(super) fn marker(&self, field: &Field) -> TokenStream {
-        let index = field.index;
+    pub(crate) fn marker(&self, field: &Field) -> TokenStream {
+        self.numbered_marker(field.index)
+    }
+
+    /// The marker with this number.
+    pub(crate) fn numbered_marker(&self, index: usize) -> TokenStream {
         let arguments = self
             .generics
             .params
@@ -268,6 +323,7 @@ impl Fields {
                 wire_name,
                 serde,
                 js_number,
+                track: FieldOptions::read(&field.attrs),
                 index: *index - 1,
             }
         });
@@ -343,7 +399,7 @@ fn of_field(field: &syn::Field, errors: &mut Errors) -> bool {
 }
 
 /// Whether a type names one of these parameters.
-fn names_any(ty: &Type, parameters: &[Ident]) -> bool {
+pub(crate) fn names_any(ty: &Type, parameters: &[Ident]) -> bool {
     struct Names<'a>(&'a [Ident], bool);
 
     impl<'ast> Visit<'ast> for Names<'_> {

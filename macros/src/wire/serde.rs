@@ -1,47 +1,63 @@
 //! serde's attributes, as far as a description follows them. serde itself reports the ones that make no sense.
 
 use syn::meta::ParseNestedMeta;
-use syn::{Attribute, LitStr, Token, Type, WherePredicate};
+use syn::spanned::Spanned;
+use syn::{Attribute, ExprPath, LitStr, Path, Token, Type, WherePredicate};
 
 use super::case::Case;
 use crate::attributes::Errors;
 
 /// Of a type.
 #[derive(Default)]
-pub(super) struct Container {
-    pub(super) rename: Option<String>,
-    pub(super) rename_all: Option<Case>,
-    pub(super) rename_all_fields: Option<Case>,
-    pub(super) tag: Option<String>,
-    pub(super) content: Option<String>,
-    pub(super) untagged: bool,
-    pub(super) transparent: bool,
-    pub(super) default: bool,
+pub(crate) struct Container {
+    pub(crate) rename: Option<String>,
+    pub(crate) rename_all: Option<Case>,
+    pub(crate) rename_all_fields: Option<Case>,
+    pub(crate) tag: Option<String>,
+    pub(crate) content: Option<String>,
+    pub(crate) untagged: bool,
+    pub(crate) transparent: bool,
+    pub(crate) default: bool,
+    /// Of `default = "path"`.
+    pub(crate) default_path: Option<ExprPath>,
     /// What it is converted into before it is written, or from when it is read.
-    pub(super) proxy: Option<Type>,
-    pub(super) bounds: Vec<WherePredicate>,
+    pub(crate) proxy: Option<Type>,
+    pub(crate) bounds: Vec<WherePredicate>,
+    /// Attributes that name it otherwise when it is read than when it is written.
+    pub(crate) one_way: Vec<Path>,
 }
 
 /// Of a field or a variant.
 #[derive(Default)]
-pub(super) struct Part {
-    pub(super) rename: Option<String>,
-    pub(super) rename_all: Option<Case>,
+pub(crate) struct Part {
+    pub(crate) rename: Option<String>,
+    pub(crate) rename_all: Option<Case>,
     /// Neither written nor read.
-    pub(super) skip: bool,
-    pub(super) skippable: bool,
-    pub(super) default: bool,
+    pub(crate) skip: bool,
+    pub(crate) skippable: bool,
+    pub(crate) default: bool,
     /// `default` without a path: serde asks for `Default`.
-    pub(super) plain_default: bool,
-    pub(super) flatten: bool,
+    pub(crate) plain_default: bool,
+    pub(crate) flatten: bool,
     /// Written or read by code of its own.
-    pub(super) with: bool,
-    pub(super) untagged: bool,
-    pub(super) bounds: Vec<WherePredicate>,
+    pub(crate) with: bool,
+    /// The path of each direction.
+    pub(crate) serialize_with: Option<ExprPath>,
+    pub(crate) deserialize_with: Option<ExprPath>,
+    /// Of `skip_serializing_if`.
+    pub(crate) skip_if: Option<ExprPath>,
+    /// Of `default = "path"`.
+    pub(crate) default_path: Option<ExprPath>,
+    pub(crate) untagged: bool,
+    /// What an unknown variant is read as.
+    pub(crate) other: bool,
+    pub(crate) bounds: Vec<WherePredicate>,
+    /// Attributes that hold in one direction alone, or otherwise in each.
+    pub(crate) one_way: Vec<Path>,
 }
 
 impl Container {
-    pub(super) fn read(attributes: &[Attribute], errors: &mut Errors) -> Container {
+    pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Container {
         let mut container = Container::default();
         each(attributes, errors, |meta, errors| {
             match &*meta
@@ -50,10 +66,12 @@ impl Container {
                 .map(ToString::to_string)
                 .unwrap_or_default()
             {
-                "rename" => container.rename = name(meta)?,
-                "rename_all" => container.rename_all = name(meta)?.as_deref().and_then(Case::parse),
+                "rename" => container.rename = name(meta, &mut container.one_way)?,
+                "rename_all" => {
+                    container.rename_all = case(meta, &mut container.one_way)?;
+                }
                 "rename_all_fields" => {
-                    container.rename_all_fields = name(meta)?.as_deref().and_then(Case::parse)
+                    container.rename_all_fields = case(meta, &mut container.one_way)?;
                 }
                 "tag" => container.tag = text(meta)?,
                 "content" => container.content = text(meta)?,
@@ -61,7 +79,7 @@ impl Container {
                 "transparent" => container.transparent = true,
                 "default" => {
                     container.default = true;
-                    text(meta)?;
+                    container.default_path = path(meta)?;
                 }
                 "into" => container.proxy = Some(meta.value()?.parse::<LitStr>()?.parse()?),
                 "from" | "try_from" => {
@@ -82,7 +100,7 @@ impl Container {
 }
 
 impl Part {
-    pub(super) fn read(attributes: &[Attribute], errors: &mut Errors) -> Part {
+    pub(crate) fn read(attributes: &[Attribute], errors: &mut Errors) -> Part {
         let mut part = Part::default();
         each(attributes, errors, |meta, _| {
             match &*meta
@@ -91,39 +109,63 @@ impl Part {
                 .map(ToString::to_string)
                 .unwrap_or_default()
             {
-                "rename" => part.rename = name(meta)?,
-                "rename_all" => part.rename_all = name(meta)?.as_deref().and_then(Case::parse),
+                "rename" => part.rename = name(meta, &mut part.one_way)?,
+                "rename_all" => part.rename_all = case(meta, &mut part.one_way)?,
                 "skip" => {
                     part.skip = true;
                     part.plain_default = true;
                 }
                 "skip_serializing" => {
+                    part.one_way.push(meta.path.clone());
                     part.skippable = true;
                     part.default = true;
                 }
                 "skip_deserializing" => {
+                    part.one_way.push(meta.path.clone());
                     part.default = true;
                     part.plain_default = true;
                 }
                 "skip_serializing_if" => {
                     part.skippable = true;
-                    text(meta)?;
+                    part.skip_if = path(meta)?;
                 }
                 "default" => {
                     part.default = true;
-                    part.plain_default = text(meta)?.is_none();
+                    part.default_path = path(meta)?;
+                    part.plain_default = part.default_path.is_none();
                 }
                 "flatten" => part.flatten = true,
-                "with" | "serialize_with" | "deserialize_with" => {
+                "with" => {
                     part.with = true;
-                    text(meta)?;
+                    let module = path(meta)?;
+                    part.serialize_with = module.as_ref().map(|module| within(module, "serialize"));
+                    part.deserialize_with = module.map(|module| within(&module, "deserialize"));
+                }
+                "serialize_with" => {
+                    part.with = true;
+                    part.serialize_with = path(meta)?;
+                }
+                "deserialize_with" => {
+                    part.with = true;
+                    part.deserialize_with = path(meta)?;
                 }
                 "untagged" => part.untagged = true,
+                "other" => part.other = true,
                 "bound" => part.bounds.append(&mut bounds(meta)?),
                 _ => ignore(meta)?,
             }
             Ok(())
         });
+        let skips = ["skip_serializing", "skip_deserializing"];
+        if skips
+            .iter()
+            .all(|skip| part.one_way.iter().any(|path| path.is_ident(skip)))
+        {
+            // The two together are `skip`.
+            part.skip = true;
+            part.one_way
+                .retain(|path| !skips.iter().any(|skip| path.is_ident(skip)));
+        }
         part
     }
 }
@@ -151,20 +193,46 @@ fn text(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<String>> {
     Ok(Some(meta.value()?.parse::<LitStr>()?.value()))
 }
 
-/// `rename = ".."` or `rename(serialize = "..", deserialize = "..")`: what is written.
-fn name(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<String>> {
+/// The path in `name = "path"`; nothing where there is none.
+fn path(meta: &ParseNestedMeta<'_>) -> syn::Result<Option<ExprPath>> {
+    if !meta.input.peek(Token![=]) {
+        return Ok(None);
+    }
+    meta.value()?.parse::<LitStr>()?.parse().map(Some)
+}
+
+/// `module::name`.
+fn within(module: &ExprPath, name: &str) -> ExprPath {
+    let mut path = module.clone();
+    let name = syn::Ident::new(name, module.span());
+    path.path.segments.push(name.into());
+    path
+}
+
+/// `rename = ".."` or `rename(serialize = "..", deserialize = "..")`: what is written. Where another name is read, the
+/// attribute goes into `one_way`.
+fn name(meta: &ParseNestedMeta<'_>, one_way: &mut Vec<Path>) -> syn::Result<Option<String>> {
     if meta.input.peek(Token![=]) {
         return text(meta);
     }
-    let mut written = None;
+    let (mut written, mut read) = (None, None);
     meta.parse_nested_meta(|side| {
         let value = text(&side)?;
-        if side.path.is_ident("serialize") {
-            written = value;
+        match side.path.is_ident("serialize") {
+            true => written = value,
+            false => read = value,
         }
         Ok(())
     })?;
+    if written != read {
+        one_way.push(meta.path.clone());
+    }
     Ok(written)
+}
+
+/// As [`name`], of a rule for names.
+fn case(meta: &ParseNestedMeta<'_>, one_way: &mut Vec<Path>) -> syn::Result<Option<Case>> {
+    Ok(name(meta, one_way)?.as_deref().and_then(Case::parse))
 }
 
 /// `bound = ".."` or `bound(serialize = "..", deserialize = "..")`: all of them.
