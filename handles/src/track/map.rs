@@ -1,6 +1,7 @@
 //! [`Map`]: a `BTreeMap` that tells which of its keys changed.
 
 mod api;
+mod drain;
 mod entry;
 mod log;
 mod tables;
@@ -16,6 +17,7 @@ use std::ops::{Deref, RangeBounds};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 pub(crate) use self::api::api;
+pub(crate) use self::drain::Drain;
 pub(crate) use self::entry::entries;
 pub(crate) use self::log::{Log, Recorder, State, Watched};
 use super::{Key, Track};
@@ -44,11 +46,9 @@ impl<K, V: Track> Map<K, V> {
     }
 }
 
-api! {
-    Map<K, V>, BTreeMap, btree_map, keys: [Ord], build: [], all: []
-}
+api! { Map<K, V>, BTreeMap, btree_map, keys: [Ord] }
 
-entries! { btree_map, BTreeMap, <K, V>, keys: [Ord], build: [] }
+entries! { btree_map, BTreeMap<K, V>, keys: [Ord] }
 
 impl<K: Key + Ord, V: Track> Map<K, V> {
     /// As [`iter_mut`](Self::iter_mut), without the keys.

@@ -10,6 +10,8 @@
 
 mod counter;
 mod deque;
+pub mod hmap;
+mod hset;
 mod key;
 mod leaf;
 mod list;
@@ -18,6 +20,7 @@ mod nest;
 mod nested;
 mod seq;
 pub mod sequence;
+mod set;
 mod string;
 mod text;
 
@@ -28,10 +31,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub use counter::{Counter, CounterShadow};
 pub use deque::Deque;
+pub use hmap::HMap;
+pub use hset::HSet;
 pub use key::Key;
 pub use list::List;
 pub use map::Map;
 pub use nested::Nested;
+pub use set::Set;
 pub use text::Text;
 
 #[doc(hidden)]

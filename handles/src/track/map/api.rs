@@ -1,10 +1,11 @@
 //! What [`Map`](super::Map) and [`HMap`](crate::track::HMap) have in common, which is most of it: the methods that look a
-//! key up or go through all of them, and the traits. `$order` is what a key is looked up by.
+//! key up or go through all of them, and the traits. `$order` is what a key is looked up by; `$build` is what it takes of a
+//! hasher to change a map, `$all` to send one.
 
 macro_rules! api {
     (
-        $name:ident<K, V $(, $s:ident)?>, $std:ident, $module:ident,
-        keys: [$($order:path),+], build: [$($build:tt)*], all: [$($all:tt)*]
+        $name:ident<K, V $(, $s:ident: [$($build:tt)*], [$($all:tt)*])?>, $std:ident, $module:ident,
+        keys: [$($order:path),+]
     ) => {
         /// What is looked up and changed.
         impl<K: Key $(+ $order)+, V: Track $(, $s: $($build)*)?> $name<K, V $(, $s)?> {
@@ -102,15 +103,7 @@ macro_rules! api {
 
             /// As the standard library's.
             pub fn clear(&mut self) {
-                let (table, recorder) = self.inner.parts();
-                let Some(mut recorder) = recorder else {
-                    return table.clear();
-                };
-                recorder.record(|log| {
-                    for (key, old) in std::mem::take(table) {
-                        log.note_dropped(key, old);
-                    }
-                });
+                self.inner.clear();
             }
         }
 

@@ -1,7 +1,7 @@
 //! The entry API of [`Map`](super::Map) and [`HMap`](crate::track::HMap): the standard library's, which notes what happens.
 
 macro_rules! entries {
-    ($module:ident, $log:ident, <K, V $(, $s:ident)?>, keys: [$($order:path),+], build: [$($build:tt)*]) => {
+    ($module:ident, $log:ident<K, V $(, $s:ident: [$($build:tt)*])?>, keys: [$($order:path),+]) => {
         /// As the standard library's.
         pub enum Entry<'a, K, V: Track $(, $s)?> {
             /// Nothing is there.
@@ -30,7 +30,7 @@ macro_rules! entries {
                 match entry {
                     $module::Entry::Vacant(entry) => Entry::Vacant(VacantEntry { entry, recorder }),
                     $module::Entry::Occupied(entry) => {
-                        Entry::Occupied(OccupiedEntry { entry, recorder })
+                        Entry::Occupied(OccupiedEntry::new(entry, recorder))
                     }
                 }
             }

@@ -45,6 +45,8 @@ pub(crate) trait Table {
     fn change<R>(&mut self, key: &Self::Key, f: impl FnOnce(&mut Self::Value) -> R) -> Option<R>;
     fn put(&mut self, key: Self::Key, value: Self::Value) -> Option<Self::Value>;
     fn take(&mut self, key: &Self::Key) -> Option<(Self::Key, Self::Value)>;
+    /// Leaves it empty, with its hasher.
+    fn take_all(&mut self) -> impl Iterator<Item = (Self::Key, Self::Value)>;
 }
 
 /// The states of the keys of a [`Table`].
@@ -255,6 +257,18 @@ impl<M: Table<Log = L>, L: Log<Key = M::Key, Value = M::Value>> Watched<M, L> {
             None => drop(table.take(key)),
             Some(mut recorder) => recorder.record(|log| {
                 if let Some((key, old)) = table.take(key) {
+                    log.note_dropped(key, old);
+                }
+            }),
+        }
+    }
+
+    pub(crate) fn clear(&mut self) {
+        let (table, recorder) = self.parts();
+        match recorder {
+            None => table.take_all().for_each(drop),
+            Some(mut recorder) => recorder.record(|log| {
+                for (key, old) in table.take_all() {
                     log.note_dropped(key, old);
                 }
             }),

@@ -2,13 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, Hash};
+use std::mem::take;
 
 use super::log::{Log, State, Table};
 use crate::codec;
 use crate::track::{Key, Track};
 
 macro_rules! maps {
-    ($([$($generics:tt)*] $map:ty, log: $log:ty;)*) => {$(
+    ($([$($generics:tt)*] $map:ty, log: $log:ty, all: |$all:ident| $taken:expr;)*) => {$(
         impl<$($generics)*> Table for $map {
             type Key = K;
             type Value = V;
@@ -29,17 +30,23 @@ macro_rules! maps {
             fn take(&mut self, key: &K) -> Option<(K, V)> {
                 self.remove_entry(key)
             }
+
+            fn take_all(&mut self) -> impl Iterator<Item = (K, V)> {
+                let $all = self;
+                $taken
+            }
         }
     )*};
 }
 
 maps! {
-    [K: Key + Ord, V: Track] BTreeMap<K, V>, log: BTreeMap<K, State<V>>;
-    [K: Key + Hash, V: Track, S: BuildHasher + Default] HashMap<K, V, S>, log: HashMap<K, State<V>, S>;
+    [K: Key + Ord, V: Track] BTreeMap<K, V>, log: BTreeMap<K, State<V>>, all: |map| take(map).into_iter();
+    [K: Key + Hash, V: Track, S: BuildHasher + Default] HashMap<K, V, S>, log: HashMap<K, State<V>, S>,
+        all: |map| map.drain();
 }
 
 macro_rules! sets {
-    ($([$($generics:tt)*] $set:ty, log: $log:ty;)*) => {$(
+    ($([$($generics:tt)*] $set:ty, log: $log:ty, all: |$all:ident| $taken:expr;)*) => {$(
         impl<$($generics)*> Table for $set {
             type Key = T;
             type Value = ();
@@ -60,13 +67,19 @@ macro_rules! sets {
             fn take(&mut self, item: &T) -> Option<(T, ())> {
                 Some((self.take(item)?, ()))
             }
+
+            fn take_all(&mut self) -> impl Iterator<Item = (T, ())> {
+                let $all = self;
+                $taken.map(|item| (item, ()))
+            }
         }
     )*};
 }
 
 sets! {
-    [T: Key + Ord] BTreeSet<T>, log: BTreeMap<T, State<()>>;
-    [T: Key + Hash, S: BuildHasher + Default] HashSet<T, S>, log: HashMap<T, State<()>, S>;
+    [T: Key + Ord] BTreeSet<T>, log: BTreeMap<T, State<()>>, all: |set| take(set).into_iter();
+    [T: Key + Hash, S: BuildHasher + Default] HashSet<T, S>, log: HashMap<T, State<()>, S>,
+        all: |set| set.drain();
 }
 
 impl<K: Key + Ord, V: Track> Log for BTreeMap<K, State<V>> {
