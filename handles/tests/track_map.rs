@@ -13,6 +13,7 @@ use helve_handles::track::{Counter, Key, Map, Track, apply};
 use helve_handles::wire::Wire;
 use serde::{Deserialize, Serialize};
 use support::cells::{Cell, cell, poke};
+use support::sticky::Sticky;
 use support::{Rng, change, flush, follow};
 
 type Cells = Map<u16, Cell>;
@@ -450,60 +451,6 @@ fn skipped_parts_of_values_come_back_with_undo_and_are_adopted() {
     assert_eq!(decoded[&1].local, 0);
     decoded.adopt(&mut ours);
     assert_eq!((decoded[&1].local, decoded[&2].local), (10, 20));
-}
-
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Sticky {
-    value: u8,
-    #[serde(skip)]
-    local: u8,
-}
-
-impl Sticky {
-    fn new(value: u8, local: u8) -> Sticky {
-        Sticky { value, local }
-    }
-}
-
-impl Wire for Sticky {
-    const PLAIN: bool = true;
-    fn describe() -> helve_handles::schema::TypeDesc {
-        u8::describe()
-    }
-}
-
-impl Track for Sticky {
-    type Shadow = u8;
-    fn shadow(&mut self) -> u8 {
-        self.value
-    }
-    fn flush(
-        &mut self,
-        shadow: &u8,
-        patcher: &mut helve_handles::patch::Patcher,
-    ) -> Result<bool, helve_handles::patch::EncodeError> {
-        if self.value == *shadow {
-            return Ok(false);
-        }
-        patcher.set(self)?;
-        Ok(true)
-    }
-    fn undo(&mut self, shadow: u8) -> bool {
-        self.value = shadow;
-        true
-    }
-    fn patch(
-        &mut self,
-        reader: &mut helve_handles::patch::PatchReader<'_>,
-    ) -> Result<(), PatchError> {
-        self.value.patch(reader)
-    }
-    fn adopt(&mut self, old: &mut Self) {
-        self.local = old.local;
-    }
-    fn same(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
 }
 
 #[test]

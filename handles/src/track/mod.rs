@@ -21,6 +21,7 @@ mod nested;
 mod seq;
 pub mod sequence;
 mod set;
+mod std_maps;
 mod string;
 mod text;
 

@@ -4,6 +4,7 @@
 
 pub mod cells;
 pub mod rows;
+pub mod sticky;
 
 use std::fmt::Debug;
 
