@@ -489,7 +489,7 @@ fn a_type_may_hold_a_list_of_itself() {
     tree.children[0].children.push(leaf());
     tree.children.push(leaf());
     let patch = flush(&mut tree.children, &shadow).expect("changed").0;
-    assert_eq!(patch.len(), 4 + 12 + 10 + 10);
+    assert_eq!(patch.len(), 4 + 22 + 11);
     apply(&mut theirs.children, &patch).expect("fits");
     assert_eq!(tree, theirs);
 }

@@ -2,6 +2,7 @@
 
 mod support;
 
+use helve_handles::patch::Patcher;
 use helve_handles::track::{List, Track, apply};
 use support::rows::{Row, poke, row, some_row};
 use support::{Rng, flush, follow};
@@ -225,7 +226,12 @@ fn a_list_does_what_a_vec_does_and_its_patches_tell_it() {
                 let shadow = ours.shadow();
                 (0..steps).for_each(|_| step(&mut rng, &mut ours, &mut model));
                 match flush(&mut ours, &shadow) {
-                    Some((patch, _)) => follow(&mut theirs, &patch, &mut rng),
+                    Some((patch, _)) => {
+                        let mut set = Patcher::new();
+                        set.set(&ours).expect("encodes");
+                        assert!(patch.len() <= set.len() + 16, "{patch:x?} for {ours:?}");
+                        follow(&mut theirs, &patch, &mut rng);
+                    }
                     None => assert!(ours.same(&theirs), "unnoticed"),
                 }
                 assert!(theirs.same(&ours), "{theirs:?} should be {ours:?}");
@@ -306,4 +312,42 @@ fn a_host_that_follows_writes_the_same_patch() {
         ours.truncate(12);
         ours.resize(12, row(1));
     }
+}
+
+#[test]
+fn a_mutilated_patch_is_refused_or_told_on_and_never_panics() {
+    let mut rng = Rng::new(0xbad);
+    let (mut refused, mut applied) = (0, 0);
+    for _ in 0..4_000 {
+        let rows: List<Row> = (0..8).map(row).collect();
+        let (mut ours, mut model) = (rows.clone(), rows.to_vec());
+        let shadow = ours.shadow();
+        (0..3).for_each(|_| step(&mut rng, &mut ours, &mut model));
+        let Some((patch, _)) = flush(&mut ours, &shadow) else {
+            continue;
+        };
+        for _ in 0..8 {
+            let mut bad = patch.clone();
+            for _ in 0..1 + rng.below(2) {
+                let at = rng.below(bad.len() as u64) as usize;
+                bad[at] = match rng.below(3) {
+                    0 => rng.next() as u8,
+                    1 => rng.below(10) as u8,
+                    _ => bad[at] ^ 1 << rng.below(8),
+                };
+            }
+            let (mut host, mut follower) = (rows.clone(), rows.clone());
+            let shadow = host.shadow();
+            match apply(&mut host, &bad) {
+                Ok(()) => applied += 1,
+                Err(_) => refused += 1,
+            }
+            // Also where it stopped midway: what the host tells is what it did.
+            if let Some((patch, _)) = flush(&mut host, &shadow) {
+                apply(&mut follower, &patch).expect("fits");
+            }
+            assert!(follower.same(&host), "{bad:x?}");
+        }
+    }
+    assert!(refused > 1_000 && applied > 1_000, "{refused}, {applied}");
 }

@@ -132,8 +132,7 @@ impl<T: Track> Deque<T> {
 
     /// Moves the items of another deque behind those of this one.
     pub fn append(&mut self, other: &mut Deque<T>) {
-        self.seq.tell_append();
-        self.seq.items.extend(other.seq.take(0..other.len()));
+        self.seq.append(&mut other.seq);
     }
 
     /// Makes it so long: by clones of `item`, or by cutting off.

@@ -147,8 +147,7 @@ impl<T: Track> List<T> {
 
     /// Moves the items of another list behind those of this one.
     pub fn append(&mut self, other: &mut List<T>) {
-        self.seq.tell_append();
-        self.seq.items.append(&mut other.seq.take(0..other.len()));
+        self.seq.append(&mut other.seq);
     }
 
     /// Appends clones.

@@ -17,7 +17,7 @@ fn flush<T: Track, S: Items<T>>(
     if count == 0 {
         return Ok(false);
     }
-    write_seq(&ops, count, new, true, patcher)
+    write_seq(&ops, count, new, 0, patcher)
 }
 
 macro_rules! sequences {

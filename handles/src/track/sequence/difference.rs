@@ -4,7 +4,9 @@
 use std::iter::zip;
 
 use super::items::Items;
+use crate::codec;
 use crate::patch::{EncodeError, Entries, Patcher, Tag};
+use crate::references;
 use crate::track::{Track, string};
 
 /// Writes at most one operation, which makes `new` out of `old`.
@@ -49,32 +51,31 @@ fn bytes_difference(ops: &mut Entries<'_>, old: &[u8], new: &[u8]) {
     ops.bytes(start, old.len() - end, come);
 }
 
-/// Writes `count` operations as a node, or a Set of `items` where they `may_be_long` and it is shorter.
+/// Writes `count` operations as a node, or a Set of `items` where these would take at least `slack` bytes more.
 pub(crate) fn write_seq<T: Track, S: Items<T>>(
     ops: &Patcher,
     count: usize,
     items: &S,
-    may_be_long: bool,
+    slack: usize,
     patcher: &mut Patcher,
 ) -> Result<bool, EncodeError> {
-    if may_be_long && is_shorter(items, header(1 + count) + ops.len()) {
+    let most = (header(1 + count) + ops.len()).checked_sub(slack);
+    if most.is_some_and(|most| is_within(items, most)) {
         patcher.set(items)?;
         return Ok(true);
     }
     patcher.node(Tag::Seq, 1, |node| node.logged(ops, count))
 }
 
-/// Whether all items are written in at most `most` bytes. Writes no more than that, and one item.
-fn is_shorter<T: Track, S: Items<T>>(items: &S, most: usize) -> bool {
-    let least = header(items.count()) + items.count();
-    if items.bin().is_some() || least > most {
-        return least <= most;
+/// Whether all items are written in at most `most` bytes. Takes time for so many bytes, and not for all items.
+fn is_within<T: Track, S: Items<T>>(items: &S, most: usize) -> bool {
+    // None takes less than one.
+    if header(items.count()) + items.count() > most {
+        return false;
     }
-    let mut all = Patcher::new();
-    let room = most - header(items.count());
-    items
-        .rest(0)
-        .all(|item| all.value(item).is_ok() && all.len() <= room)
+    let within = || Ok(codec::is_within(items, most));
+    // Handles do not ask where they would go.
+    references::collect(&mut Vec::new(), within).unwrap_or(false)
 }
 
 /// The bytes that the header of an array of `len` takes.

@@ -31,6 +31,9 @@ pub(crate) trait Items<T: Track>: Wire + Clone + Default + Extend<T> + Sync {
     /// Puts items before the one at `at`.
     fn put(&mut self, at: usize, items: Vec<T>);
 
+    /// Moves the items of another one behind these.
+    fn join(&mut self, other: &mut Self);
+
     /// Exchanges two that are there.
     fn exchange(&mut self, i: usize, j: usize);
 
@@ -104,6 +107,10 @@ impl<T: Track> Items<T> for Vec<T> {
         self.splice(at..at, items);
     }
 
+    fn join(&mut self, other: &mut Self) {
+        self.append(other);
+    }
+
     fn exchange(&mut self, i: usize, j: usize) {
         if i.max(j) < self.len() {
             self.swap(i, j);
@@ -172,6 +179,10 @@ impl<T: Track> Items<T> for VecDeque<T> {
         if !is_end && let Some(moved) = self.make_contiguous().get_mut(at..) {
             moved.rotate_right(count);
         }
+    }
+
+    fn join(&mut self, other: &mut Self) {
+        self.append(other);
     }
 
     fn exchange(&mut self, i: usize, j: usize) {

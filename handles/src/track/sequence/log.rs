@@ -14,8 +14,6 @@ use crate::track::Track;
 pub(crate) struct Log<T: Track, S> {
     ops: Patcher,
     count: usize,
-    /// The bytes of `ops` that are no change of one element.
-    structural: usize,
     /// A removal of so many at a place that is yet to be written behind `ops`: the next one may be beside it.
     gap: Option<(usize, usize)>,
     /// By index, below `keep`. Above there may be those of elements in `popped`.
@@ -36,7 +34,6 @@ impl<T: Track, S: Items<T>> Log<T, S> {
         Log {
             ops: Patcher::new(),
             count: 0,
-            structural: 0,
             gap: None,
             touched: BTreeMap::new(),
             base: len,
@@ -72,14 +69,12 @@ impl<T: Track, S: Items<T>> Log<T, S> {
         &mut self,
         ops: impl FnOnce(&mut Entries<'_>) -> Result<(), EncodeError>,
     ) -> Result<(), EncodeError> {
-        let before = self.ops.len();
         if let Some((at, gone)) = self.gap.take() {
             self.count += self
                 .ops
                 .log(|ops| splice::<T, S>(ops, at, gone, &Vec::new()))?;
         }
         self.count += self.ops.log(ops)?;
-        self.structural += self.ops.len() - before;
         Ok(())
     }
 
@@ -261,10 +256,8 @@ impl<T: Track, S: Items<T>> Log<T, S> {
         items: &mut S,
         patcher: &mut Patcher,
     ) -> Result<bool, EncodeError> {
-        let mut is_compared = items.bin().is_some();
         if let Some(whole) = self.whole.take() {
             self.write(|ops| write_difference(ops, &whole, items))?;
-            is_compared = true;
         } else if self.keep == 0 && (self.base > 0 || !self.can_undo()) {
             // Nothing stayed.
             patcher.set(items)?;
@@ -274,9 +267,9 @@ impl<T: Track, S: Items<T>> Log<T, S> {
             self.settle_end(items)?;
             self.write(|_| Ok(()))?;
         }
-        // To ask costs time for what stayed as it was: only where it is likely, or was spent before.
-        let may_be_long = is_compared || self.structural > 16 + items.count();
-        write_seq(&self.ops, self.count, items, may_be_long, patcher)
+        // Operations tell more about what happened: they compose, and a follower keeps what did not change.
+        let slack = if items.bin().is_some() { 0 } else { 16 };
+        write_seq(&self.ops, self.count, items, slack, patcher)
     }
 
     /// Takes everything back, if it can. Ends the watch of the elements either way.

@@ -168,6 +168,14 @@ impl<T: Track, S: Items<T>> Sequence<T, S> {
         self.items.cut(len);
     }
 
+    /// Moves the items of another one behind those of this one.
+    pub(crate) fn append(&mut self, other: &mut Self) {
+        self.tell_append();
+        let all = 0..other.items.count();
+        other.tell_splice(all, &Vec::new());
+        self.items.join(&mut other.items);
+    }
+
     /// Removes the items of a range, and returns them.
     pub(crate) fn take(&mut self, range: Range<usize>) -> Vec<T> {
         self.tell_splice(range.clone(), &Vec::new());
