@@ -228,6 +228,12 @@ fn an_edit_is_taken_back_where_only_elements_and_the_end_changed() {
         l[1].0 = 3;
         l.resize(4, row(1));
     }));
+    // A new one in the place of an old one is not taken for it.
+    assert!(undoes(&|l| {
+        l.pop();
+        l.push(row(10));
+        l[5].0 = 2;
+    }));
     assert!(undoes(&|l| l.clear()));
     assert!(undoes(&|l| l.with_vec(|v| v.reverse())));
     assert!(!undoes(&|l| _ = l.remove(0)));
