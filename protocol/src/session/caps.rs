@@ -401,7 +401,7 @@ impl<O: Object> Session<O> {
         let watchers = import.take_watchers();
         self.wakes.extend(watchers);
         self.forget_consumer(key);
-        self.forget_follow(key);
+        self.forget_follow(key, import.name.target());
         if import.lent {
             return;
         }

@@ -231,6 +231,11 @@ impl<O: Object> Session<O> {
         }
     }
 
+    /// Whether a frame may be numbered now in front of what waits, in order with others that may.
+    pub(super) fn has_room_ahead(&self) -> bool {
+        self.flow.ahead == 0 && self.flow.room(self.config.replay)
+    }
+
     /// As [`post`](Self::post), ahead of what waits: for a frame that makes room for others, and that no order binds to
     /// those. Such frames keep their own order.
     pub(super) fn post_ahead(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
@@ -326,6 +331,9 @@ impl<O: Object> Session<O> {
 
     /// Moves on whatever waits for room, a permit or a slot.
     pub(super) fn pump(&mut self) {
+        if self.subscribers.owe_ends() {
+            self.post_ends();
+        }
         while let Some(front) = self.flow.backlog.front() {
             if !self.flow.room(self.config.replay)
                 || front.bulk.is_some() && !self.has_transfer_slot()
@@ -373,6 +381,7 @@ impl<O: Object> Session<O> {
         !flow.out.is_empty()
             || !flow.sealed.is_empty()
             || (!flow.releases.is_empty() || self.follows.is_due()) && self.has_room()
+            || self.subscribers.owe_ends() && self.has_room_for_ends()
             || flow.ask
             || flow.ack_now
             || flow.owes_many()
@@ -413,6 +422,9 @@ impl<O: Object> Session<O> {
         if self.ended.is_some() {
             return None;
         }
+        if self.subscribers.owe_ends() {
+            self.pump();
+        }
         self.post_syncs();
         self.post_releases();
         if self.flow.owed_since.is_none() && self.credit_owed > 0 {
@@ -443,7 +455,8 @@ impl<O: Object> Session<O> {
     }
 
     fn post_releases(&mut self) {
-        while !self.flow.releases.is_empty() && self.has_room() {
+        // R4.1: behind the SYNCs that name what is released.
+        while !self.flow.releases.is_empty() && self.has_room() && !self.follows.is_due() {
             // From the end: their order among themselves does not matter.
             let pairs = self
                 .flow

@@ -3,7 +3,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use helve_handles::IdHash;
+use helve_handles::{IdHash, Target};
 
 use super::updates::{Passes, Queued};
 use super::{Event, ImportKey, Object, Session};
@@ -17,7 +17,7 @@ const WINDOW_MAX: u32 = 1 << 30;
 const UNNUMBERED: u64 = u64::MAX;
 
 /// Names one subscription of ours, from one [`follow`](Session::follow) to the next of the same reference, or its end.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct FollowKey {
     pub(super) import: ImportKey,
     pub(super) serial: u64,
@@ -48,8 +48,6 @@ pub(super) struct Following<O> {
     pub window: i64,
     /// What the peer may still send.
     pub credit: i64,
-    /// What it may have sent before it read our last SYNC, which made that credit void.
-    pub before: i64,
     /// The number of that SYNC, while what comes may have been sent before the peer read it. `None`: nothing may.
     pub crossing: Option<u64>,
     /// SYNC 0 is said or due: what still comes is dropped.
@@ -57,7 +55,7 @@ pub(super) struct Following<O> {
     /// A SYNC went.
     pub said: bool,
     pub passes: Passes,
-    /// The epoch of the last SNAP that was passed on.
+    /// The epoch of the last SNAP that came, whole or not.
     pub epoch: Option<u64>,
     /// Where the replica is: epoch and revision.
     pub reached: Option<(u64, u64)>,
@@ -84,6 +82,9 @@ pub(super) struct Follows<O> {
     unnamed: Vec<ImportKey>,
     /// Those whose last SYNC may cross what comes.
     pub crossing: Vec<ImportKey>,
+    /// Names that were given back while they were followed. They may be given out anew before their host knows.
+    /// Each until the peer read the SYNC 0 of this number.
+    pub gone: HashMap<Target, u64, IdHash>,
 }
 
 impl<O> Default for Follows<O> {
@@ -94,24 +95,42 @@ impl<O> Default for Follows<O> {
             due: Vec::new(),
             unnamed: Vec::new(),
             crossing: Vec::new(),
+            gone: HashMap::default(),
         }
     }
 }
 
 impl<O> Follows<O> {
+    pub(super) fn seeded(seed: u64) -> Follows<O> {
+        Follows {
+            gone: HashMap::with_hasher(IdHash::seeded(seed)),
+            ..Follows::default()
+        }
+    }
+
     pub(super) fn len(&self) -> usize {
-        self.by_import.len()
+        self.by_import.len() + self.gone.len()
+    }
+
+    /// Whether what comes of this name may be of a subscription that ended when the name was given back (R20.8).
+    pub(super) fn was_left(&self, name: Target) -> bool {
+        !self.gone.is_empty() && self.gone.contains_key(&name)
     }
 
     #[inline]
     pub(super) fn is_due(&self) -> bool {
-        !self.due.is_empty()
+        !self.due.is_empty() || !self.gone.is_empty() && self.is_gone_due()
+    }
+
+    #[cold]
+    fn is_gone_due(&self) -> bool {
+        self.gone.values().any(|sync| *sync == UNNUMBERED)
     }
 
     /// Whether a SYNC may cross what comes.
     #[inline]
     pub(super) fn is_crossing(&self) -> bool {
-        !self.crossing.is_empty()
+        !self.crossing.is_empty() || !self.gone.is_empty()
     }
 
     /// Whether a SYNC waits for an OPEN to be numbered.
@@ -169,9 +188,13 @@ impl<O: Object> Session<O> {
                 "a lent shared value cannot be followed: take it by value",
             ));
         }
+        let name = entry.name.target();
         let most = self.config.theirs.subs as usize;
         let follows = &mut self.follows;
-        if !follows.by_import.contains_key(&import) && follows.by_import.len() >= most {
+        // Those that were left go before this one is read.
+        let stand = |(key, f): &(&ImportKey, &Following<O>)| **key != import && !f.left;
+        if follows.by_import.len() >= most && follows.by_import.iter().filter(stand).count() >= most
+        {
             return Err(Fault::new(
                 Code::Exhausted,
                 "more shared values than the peer lets us follow: drop replicas, or raise its `subs` limit",
@@ -186,7 +209,6 @@ impl<O: Object> Session<O> {
             serial,
             window,
             credit: window,
-            before: 0,
             crossing: None,
             left: false,
             said: false,
@@ -207,13 +229,15 @@ impl<O: Object> Session<O> {
             following.reached = have.or(old.reached);
             (following.listed, following.said) = (old.listed, old.said);
             if old.said {
-                following.before = old.before.saturating_add(old.credit.max(0));
                 following.crossing = Some(UNNUMBERED);
                 if old.crossing.is_none() {
                     self.follows.crossing.push(import);
                 }
             }
             self.drop_queue(old.queue);
+        } else if name.is_some_and(|name| self.follows.gone.remove(&name).is_some()) {
+            following.crossing = Some(UNNUMBERED);
+            self.follows.crossing.push(import);
         }
         self.follows.by_import.insert(import, following);
         self.owe_sync(import);
@@ -241,8 +265,6 @@ impl<O: Object> Session<O> {
                 stop: true,
                 ..Due::default()
             };
-            following.before = following.before.saturating_add(following.credit.max(0));
-            following.credit = 0;
             if following.crossing.replace(UNNUMBERED).is_none() {
                 self.follows.crossing.push(import);
             }
@@ -310,7 +332,7 @@ impl<O: Object> Session<O> {
 
     /// Numbers the SYNCs that are due, as far as there is room.
     pub(super) fn post_syncs(&mut self) {
-        if self.follows.due.is_empty() || !self.has_room() {
+        if !self.follows.is_due() || !self.has_room() {
             return;
         }
         let mut due = std::mem::take(&mut self.follows.due).into_iter();
@@ -320,6 +342,24 @@ impl<O: Object> Session<O> {
             self.post_sync(import);
         }
         self.follows.due.extend(due);
+        if self.follows.is_gone_due() {
+            self.post_gone();
+        }
+    }
+
+    #[cold]
+    fn post_gone(&mut self) {
+        let due = self.follows.gone.iter();
+        let due = due.filter(|(_, sync)| **sync == UNNUMBERED);
+        let mut names: Vec<Target> = due.map(|(name, _)| *name).collect();
+        names.sort_unstable();
+        for name in names {
+            if !self.has_room() {
+                return;
+            }
+            let sync = self.number(|buf| frame::write_sync(buf, name, 0, 0, None));
+            self.follows.gone.insert(name, sync);
+        }
     }
 
     fn post_sync(&mut self, import: ImportKey) {
@@ -384,11 +424,16 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// The last local reference went, and RELEASE says the rest.
-    pub(super) fn forget_follow(&mut self, import: ImportKey) {
+    /// The last local reference went. SYNC 0 goes ahead of the RELEASE, so that the ack of it says from when on a name
+    /// that was given out anew stands for nothing of before.
+    pub(super) fn forget_follow(&mut self, import: ImportKey, name: Option<Target>) {
         if !self.follows.by_import.is_empty()
             && let Some(following) = self.follows.by_import.remove(&import)
         {
+            if let Some(name) = name.filter(|_| following.said && self.ended.is_none()) {
+                self.follows.gone.insert(name, UNNUMBERED);
+                self.post_syncs();
+            }
             self.drop_queue(following.queue);
         }
         self.follow_is_over(import);

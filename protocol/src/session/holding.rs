@@ -23,7 +23,8 @@ enum Whose {
 #[derive(Clone, Copy, Debug)]
 struct Wait {
     replica: ImportKey,
-    /// `None` until it has one.
+    /// The life of the value that it shows or is on its way to. `None`: no SNAP had come before the result, and one that
+    /// comes behind it shows what it changed, or another life.
     epoch: Option<u64>,
     rev: u64,
 }
@@ -132,11 +133,9 @@ impl<O: Object> Session<O> {
                 return false;
             }
             match wait.epoch {
+                None => true,
                 Some(other) if other != epoch => new_life,
-                _ => {
-                    wait.epoch = Some(epoch);
-                    rev >= wait.rev
-                }
+                Some(_) => rev >= wait.rev,
             }
         });
     }
@@ -149,10 +148,10 @@ impl<O: Object> Session<O> {
         }
     }
 
-    fn settle_waits(&mut self, mut is_there: impl FnMut(&mut Wait) -> bool) {
+    fn settle_waits(&mut self, is_there: impl Fn(&Wait) -> bool) {
         let mut free = Vec::new();
         self.holds.0.retain_mut(|hold| {
-            hold.waits.retain_mut(|wait| !is_there(wait));
+            hold.waits.retain(|wait| !is_there(wait));
             if hold.waits.is_empty() {
                 free.push(hold.whose);
             }

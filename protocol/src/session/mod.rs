@@ -348,7 +348,7 @@ impl<O: Object> Session<O> {
             consumers: Consumers::default(),
             overdrawn: 0,
             subscribers: publishing::Subscribers::seeded(config.seed.rotate_left(59)),
-            follows: following::Follows::default(),
+            follows: following::Follows::seeded(config.seed.rotate_left(37)),
             holds: holding::Holds::default(),
             changed: Vec::new(),
             events: VecDeque::new(),
@@ -502,6 +502,7 @@ impl<O: Object> Session<O> {
                 let fault = consuming::end_fault(*code, text(*what), data);
                 match self.followed(*target) {
                     Some(key) => self.on_follow_end(key, fault),
+                    None if self.follows.was_left(*target) => Ok(()),
                     None => self.on_end(*target, fault),
                 }
             }

@@ -26,7 +26,7 @@ const CHANGED_MAX: usize = 1_024;
 
 /// Names one subscription of the peer's to a shared value of ours, from its SYNC 1 to the next one or its end. Never
 /// used again in its session.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct SubscriberKey {
     name: Target,
     serial: u64,
@@ -83,6 +83,9 @@ pub(super) struct Subscribers {
     for_room: Vec<Target>,
     /// When to look next for those that stall.
     check: Option<Time>,
+    /// ENDs that wait for room, at most one for each name: nothing of a subscription is numbered once the peer's next
+    /// SYNC of that name was read (R20.8).
+    ends: Vec<(Target, Fault)>,
 }
 
 impl Subscribers {
@@ -92,11 +95,18 @@ impl Subscribers {
             serial: 0,
             for_room: Vec::new(),
             check: None,
+            ends: Vec::new(),
         }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.by_name.len()
+        self.by_name.len() + self.ends.len()
+    }
+
+    /// Whether an END waits for room.
+    #[inline]
+    pub(super) fn owe_ends(&self) -> bool {
+        !self.ends.is_empty()
     }
 
     /// Whether one waits for room.
@@ -154,6 +164,15 @@ impl<O: Object> Session<O> {
         if mode == 1 {
             return self.subscribe(target, n, have);
         }
+        if mode == 0 {
+            if !self.subscribers.by_name.contains_key(&target)
+                && matches!(self.named_by(target), Named::Nothing)
+            {
+                return self.strike();
+            }
+            self.unsubscribe(target);
+            return Ok(());
+        }
         let now = self.now;
         let Some(subscriber) = self.subscribers.by_name.get_mut(&target) else {
             // R20.8: it may cross the END of the subscription.
@@ -162,10 +181,6 @@ impl<O: Object> Session<O> {
                 _ => Ok(()),
             };
         };
-        if mode == 0 {
-            self.unsubscribe(target);
-            return Ok(());
-        }
         let credit = subscriber.credit.saturating_add(n);
         subscriber.credit = Some(credit).filter(|c| *c <= CREDIT_MAX).ok_or(over)?;
         subscriber.heard = now;
@@ -189,7 +204,7 @@ impl<O: Object> Session<O> {
             }
             named => named,
         };
-        if self.subscribers.len() >= self.config.ours.subs as usize {
+        if self.subscribers.by_name.len() >= self.config.ours.subs as usize {
             if let Named::Object(o) = named {
                 self.garbage.push(o);
             }
@@ -433,35 +448,62 @@ impl<O: Object> Session<O> {
             return;
         }
         self.subscribers.by_name.remove(&key.name);
-        match self.flow.transfers.take(Of::Shared(key.name)) {
-            None => self.post_ended(key.name, fault),
-            // The abort goes ahead of what waits for its slot (R18.14), and behind the END that allows it (R18.15).
-            Some(head) => {
-                let fault = to_send(fault);
-                let (code, text) = (Some(fault.code), &fault.message);
-                self.post_ahead(|buf| frame::write_end(buf, key.name, code, text, &fault.data));
-                self.post_ahead(|buf| frame::write_part(buf, head, None));
-                self.pump();
-            }
-        }
+        self.post_ended(key.name, fault);
     }
 
     fn post_ended(&mut self, name: Target, fault: Fault) {
-        let fault = to_send(fault);
-        let (code, text) = (Some(fault.code), &fault.message);
-        self.post(|buf| frame::write_end(buf, name, code, text, &fault.data));
+        self.subscribers.ends.retain(|(other, _)| *other != name);
+        self.subscribers.ends.push((name, to_send(fault)));
+        let under_way = self.flow.transfers.is_under_way(Of::Shared(name));
+        self.post_ends();
+        if under_way {
+            // It may have left a slot.
+            self.pump();
+        }
+    }
+
+    /// Whether [`post_ends`](Self::post_ends) gets on. One whose payload is under way goes ahead of what may wait for its
+    /// slot (R18.14).
+    #[cold]
+    pub(super) fn has_room_for_ends(&self) -> bool {
+        let transfers = &self.flow.transfers;
+        let ahead = || {
+            let mut ends = self.subscribers.ends.iter();
+            ends.any(|(name, _)| transfers.is_under_way(Of::Shared(*name)))
+        };
+        self.has_room() || self.has_room_ahead() && ahead()
+    }
+
+    /// Numbers the ENDs that are due, as far as there is room, each with the abort that it allows (R18.15).
+    #[cold]
+    pub(super) fn post_ends(&mut self) {
+        for (name, fault) in std::mem::take(&mut self.subscribers.ends) {
+            let under_way = self.flow.transfers.is_under_way(Of::Shared(name));
+            if !(self.has_room() || under_way && self.has_room_ahead()) {
+                self.subscribers.ends.push((name, fault));
+                continue;
+            }
+            let (code, text) = (Some(fault.code), &fault.message);
+            self.number(|buf| frame::write_end(buf, name, code, text, &fault.data));
+            self.abort_transfer(Of::Shared(name));
+        }
     }
 
     /// The peer ended it, gave the name back, or lost it.
     pub(super) fn unsubscribe(&mut self, name: Target) {
-        if self.subscribers.by_name.is_empty() {
+        if self.subscribers.by_name.is_empty() && self.subscribers.ends.is_empty() {
             return;
         }
-        let Some(subscriber) = self.subscribers.by_name.remove(&name) else {
+        let ended = self.subscribers.ends.len();
+        self.subscribers.ends.retain(|(other, _)| *other != name);
+        let subscriber = self.subscribers.by_name.remove(&name);
+        if subscriber.is_some() || self.subscribers.ends.len() < ended {
+            // R18.15
+            self.abort_transfer(Of::Shared(name));
+        }
+        let Some(subscriber) = subscriber else {
             return;
         };
-        // R18.15
-        self.abort_transfer(Of::Shared(name));
         if subscriber.opening.is_none() {
             let serial = subscriber.serial;
             let key = SubscriberKey { name, serial };
@@ -530,7 +572,7 @@ impl<O: Object> Session<O> {
         keys.sort_unstable_by_key(|key| key.serial);
         self.events
             .extend(keys.into_iter().map(Event::Unsubscribed));
-        self.subscribers.for_room = Vec::new();
+        (self.subscribers.for_room, self.subscribers.ends) = Default::default();
         self.subscribers.check = None;
     }
 }

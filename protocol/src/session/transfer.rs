@@ -138,6 +138,11 @@ impl Transfers {
         self.open.iter().any(|open| open.head == head)
     }
 
+    /// Whether this payload was begun and not numbered whole.
+    pub(super) fn is_under_way(&self, of: Of) -> bool {
+        self.open.iter().any(|open| open.of == of)
+    }
+
     fn close(&mut self, open: Open) {
         if let Of::Ret(_) = open.of {
             self.results -= open.data.len() as u64;

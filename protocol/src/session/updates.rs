@@ -138,7 +138,7 @@ impl<O: Object> Session<O> {
         let dropped = match key {
             // R10.6: it comes behind the RET that introduces it.
             Some(_) if pending => true,
-            None => !crosses,
+            None => !crosses && !self.follows.was_left(target),
             _ => false,
         };
         let Some(key) = key.filter(|_| !pending && !self.is_stale(key)) else {
@@ -157,7 +157,7 @@ impl<O: Object> Session<O> {
                 "R20.7",
                 "SNAP or DELTA behind the END of its subscription",
             ))
-        } else if following.before <= 0 && following.credit <= 0 {
+        } else if following.crossing.is_none() && following.credit <= 0 {
             Some(Violation::new("R19.7", "SNAP or DELTA without credit"))
         } else {
             None
@@ -166,16 +166,22 @@ impl<O: Object> Session<O> {
             self.discard(caps);
             return Err(violation);
         }
-        // What may have been sent before our last SYNC counts as such: it took nothing of the credit that this gave.
-        match following.before > 0 {
-            true => following.before -= charge,
-            false => following.credit -= charge,
+        // What may have been sent before our last SYNC took nothing of the credit that this gave. One message of that may
+        // come (R20.11).
+        if following.crossing.is_none() {
+            following.credit -= charge;
         }
         let payload = match payload {
             Payload::Inline(span) => Blob::slice(message, span.range()),
             Payload::Transfer(_) => Blob::EMPTY,
         };
-        let snap = matches!(change, Change::Snap { .. });
+        let snap = match change {
+            Change::Snap { epoch, .. } => {
+                following.epoch = Some(epoch);
+                true
+            }
+            Change::Delta { .. } => false,
+        };
         following.queue.push_back(Queued {
             update: Update {
                 change,
@@ -231,8 +237,8 @@ impl<O: Object> Session<O> {
                 break;
             };
             let passes = match (update.change, following.passes) {
-                (Change::Snap { epoch, .. }, _) => {
-                    (following.passes, following.epoch) = (Passes::All, Some(epoch));
+                (Change::Snap { .. }, _) => {
+                    following.passes = Passes::All;
                     true
                 }
                 (Change::Delta { .. }, Passes::All) => true,
@@ -309,15 +315,16 @@ impl<O: Object> Session<O> {
     /// messages are sealed in order, and each says how far its sender had read.
     #[cold]
     pub(super) fn settle_syncs(&mut self) {
+        let acked = self.flow.acked();
+        self.follows.gone.retain(|_, sync| *sync > acked);
         for import in std::mem::take(&mut self.follows.crossing) {
-            let acked = self.flow.acked();
             let Some(following) = self.follows.by_import.get_mut(&import) else {
                 continue;
             };
             match following.crossing {
                 Some(seq) if seq > acked => self.follows.crossing.push(import),
                 _ if following.left => _ = self.follows.by_import.remove(&import),
-                _ => (following.crossing, following.before) = (None, 0),
+                _ => following.crossing = None,
             }
         }
     }

@@ -75,10 +75,14 @@ fn a_released_name_ends_its_subscription() {
     pair.session(B).want(key);
     assert!(matches!(said(&mut pair, B)[..], [Shared::Room(_)]));
     publish(&mut pair, key, delta(1, 2), &[1]);
+    let mark = pair.mark(A);
     pair.drop_handle(A, follow.import());
-    assert_eq!(pair.session(A).sizes().follows, 0);
+    assert!(!pair.session(A).is_following(follow));
     pair.settle();
     unsubscribed(&mut pair, key);
+    // R20.12, R4.1: SYNC 0, then RELEASE.
+    assert_eq!(kinds(&mut pair, mark), [14, 7]);
+    assert_eq!(pair.session(A).sizes().follows, 0);
     assert!(said(&mut pair, A).is_empty(), "who released it knows");
     assert_eq!(pair.session(B).sizes().exports, 0);
     // What the host still says has no effect.

@@ -186,12 +186,19 @@ fn a_result_waits_for_a_replica_that_has_nothing_yet() {
     // R10.5
     let mut pair = Pair::new();
     let (follow, key) = followed(&mut pair);
-    let call = changed(&mut pair, &[(key, 2)]);
-    assert!(waits(&mut pair, call));
+    let early = changed(&mut pair, &[(key, 2)]);
+    assert!(waits(&mut pair, early));
+    // Whatever life a snapshot behind the result shows, it is not before it.
+    publish(&mut pair, key, snap(1), &[1]);
+    pair.run();
+    let late = changed(&mut pair, &[(key, 2)]);
+    update(&mut pair, follow);
+    assert!(waits(&mut pair, early));
     pair.session(A).at(follow, EPOCH, 1);
-    assert!(waits(&mut pair, call));
+    pair.ok(A, early);
+    assert!(waits(&mut pair, late), "its snapshot came before it");
     pair.session(A).at(follow, EPOCH, 2);
-    pair.ok(A, call);
+    pair.ok(A, late);
     pair.finish();
 }
 

@@ -1,6 +1,7 @@
 //! Shared values at the session (R20): `turns` (who may send what, and when), `restart` (SYNC 1 again, SYNC 0, and what
 //! crosses them), `long` (payloads in PARTs, R18), `ends` (END, RELEASE, BROKEN, the session), `held` (results that wait
-//! for replicas, R10.5), `hostile` (peers that do as they like).
+//! for replicas, R10.5), `hostile` (peers that do as they like), `storm` (all of it at random).
+#![allow(unreachable_pub, reason = "a test program exports nothing")]
 
 mod ends;
 #[path = "../harness/mod.rs"]
@@ -9,6 +10,9 @@ mod held;
 mod hostile;
 mod long;
 mod restart;
+#[path = "../rings/rng.rs"]
+mod rng;
+mod storm;
 mod turns;
 
 use std::task::Poll;

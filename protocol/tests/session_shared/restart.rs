@@ -189,3 +189,76 @@ fn an_end_that_may_have_crossed_a_restart_leaves_nothing_behind_at_the_host() {
     }
     pair.finish();
 }
+
+#[test]
+fn an_end_that_waits_for_room_is_not_said_behind_the_next_sync() {
+    // R20.11, S5.4: its ack would say that it is of the new subscription.
+    for long in [false, true] {
+        let mut pair = Pair::with(&Setup {
+            replay: Some(150_000),
+            ..Setup::default()
+        });
+        let (old, key) = live(&mut pair);
+        let len = if long { 300_000 } else { 60_000 };
+        publish(&mut pair, key, delta(1, 2), &bytes(len));
+        pair.transmit(B);
+        let mark = pair.mark(B);
+        let fault = Fault::new(Code::Exhausted, "slow");
+        pair.session(B).end_subscription(key, fault);
+        assert_eq!(pair.session(B).sizes().follows, 1, "it waits");
+        let new = follow(&mut pair, old.import(), None);
+        // Without an ack of what fills the buffer.
+        let acked = pair.session(A).received();
+        pair.transmit(A);
+        pair.deliver(B, usize::MAX);
+        assert_eq!(acked, pair.session(A).received());
+        pair.settle();
+        let key = subscriber(&mut pair);
+        publish(&mut pair, key, snap(2), &[1]);
+        pair.settle();
+        assert_eq!(changes(&mut pair, new), [snap(2)]);
+        assert!(!kinds_of(&mut pair, B, mark).contains(&10));
+        pair.finish();
+    }
+}
+
+#[test]
+fn a_name_that_is_given_out_anew_stands_for_nothing_of_before() {
+    // R20.12, R20.11, R1.6: more updates than there may be frames that name nothing, before the name comes again and behind it.
+    let mut pair = Pair::new();
+    let (object, import) = shared(&mut pair);
+    let old = pair.session(A).follow(import, 1 << 20, None).unwrap();
+    pair.run();
+    let key = subscriber(&mut pair);
+    let root = pair.root(A);
+    let call = pair.call(A, root, &[]);
+    pair.run();
+    publish(&mut pair, key, snap(1), &[1]);
+    let deltas = |pair: &mut Pair, from: u64| {
+        for rev in from..from + 80 {
+            publish(pair, key, delta(rev, rev + 1), &[1]);
+        }
+    };
+    deltas(&mut pair, 1);
+    let running = pair.started(B);
+    pair.ret_caps(B, running, &[Cap::Given(object.clone())]);
+    deltas(&mut pair, 81);
+    pair.drop_handle(A, import);
+    pair.transmit(B);
+    pair.deliver(A, usize::MAX);
+    let again = harness::import(&pair.ok(A, call)[0]);
+    assert_ne!(again, import);
+    // It is followed before the host knows that it was left.
+    let new = follow(&mut pair, again, None);
+    deltas(&mut pair, 161);
+    pair.run();
+    let Some(Shared::Subscribed(_, key, None)) = said(&mut pair, B).pop() else {
+        panic!("not subscribed");
+    };
+    publish(&mut pair, key, snap(300), &[1]);
+    pair.settle();
+    assert_eq!(changes(&mut pair, new), [snap(300)]);
+    assert!(!pair.session(A).is_following(old));
+    drop(object);
+    pair.finish();
+}
