@@ -16,10 +16,11 @@
 //!
 //! `write` makes them, `read` applies them to a value, `raw` walks their bytes without knowing any type. Without the type
 //! too: `compose` makes one of several, `focus` follows a part of a value, `view` leaves out what a session may not see,
-//! `canary` tells whether two values are one.
+//! `canary` tells whether two values are one, `conflicts` whether a draft may be made later.
 
 mod canary;
 mod compose;
+mod conflicts;
 mod error;
 mod focus;
 pub mod raw;
@@ -32,6 +33,7 @@ mod write;
 
 pub use canary::canary;
 pub use compose::compose;
+pub use conflicts::conflicts;
 pub use error::{EncodeError, PatchError};
 pub use focus::{FocusError, Path, WithReferences};
 pub use read::{Node, PatchReader, Slot};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
-use helve_handles::patch::Patcher;
+use helve_handles::patch::{Patcher, conflicts};
 use helve_handles::shared::{History, Payload};
 use helve_handles::track::Track;
 
@@ -22,10 +22,6 @@ pub enum Mode {
     /// As [`Disjoint`](Mode::Disjoint), but the last one to set, add or remove wins. What edits a list or a text that
     /// changed since is still refused: its places are no longer the same.
     Lww,
-}
-
-fn conflicts(_: bool, _: &[u8], _: &[u8]) -> bool {
-    true
 }
 
 impl Mode {

@@ -116,9 +116,10 @@ impl<T: Track> Hosted<T> {
         }
         let mut edit = SharedEdit::begin(self.clone()).await?;
         let history = edit.tracked().history().map_err(encode_error)?;
-        let fits = {
+        let (fits, is_late) = {
             let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-            mode.fits(base, &node, &mut history)
+            let fits = mode.fits(base, &node, &mut history);
+            (fits, base != history.head())
         };
         if !fits {
             return Err(RpcError::Conflict);
@@ -126,6 +127,8 @@ impl<T: Track> Hosted<T> {
         edit.tracked()
             .patch(&node, PROPOSAL_OPS)
             .map_err(|error| match error {
+                // It may have fitted the value that it was made of.
+                ApplyError::Patch(_) if is_late => RpcError::Conflict,
                 ApplyError::Patch(error) => RpcError::Decode(error.to_string()),
                 ApplyError::Encode(error) => encode_error(error),
             })?;
