@@ -155,36 +155,37 @@ impl Parse<'_> {
         };
         let target = self.reader.target()?;
         let method = u32::try_from(self.reader.uint()?).map_err(|_| Bad::Method)?;
-        let ends = self.out.ends.len();
-        let args = self.payload(|parse, pos| {
-            let note = |end| parse.out.ends.push(end as u32);
-            scan_elements(
-                parse.reader.bytes,
-                pos,
-                PAYLOAD_MAX,
-                &mut parse.budget,
-                note,
-            )
-        })?;
-        let ends = span(ends, self.out.ends.len());
-        let mut caps = Span::default();
-        let mut ext = CallExt::default();
-        if more > 0 {
-            caps = self.caps(&mut more, CAPS_MAX, kind != CallKind::Tell)?;
-            if self.present(&mut more)? {
-                ext = self.call_ext()?;
-            }
-        }
-        self.out.frames.push(Frame::Call(CallFrame {
+        let start = self.reader.pos;
+        let args = if self.reader.peek()? == 0xc7 {
+            self.transfer()?
+        } else {
+            let bytes = self.reader.bytes;
+            let end = scan_elements(bytes, start, PAYLOAD_MAX, &mut self.budget)?;
+            self.reader.pos = end;
+            self.payload = end - start;
+            Payload::Inline(span(start, end))
+        };
+        let call = |caps, ext| CallFrame {
             kind,
             id,
             target,
             method,
             args,
-            ends,
             caps,
             ext,
-        }));
+        };
+        if more == 0 {
+            // Written down as it is, and not by way of the stack: most calls are of this kind.
+            let call = call(Span::NONE, CallExt::NONE);
+            self.out.frames.push(Frame::Call(call));
+            return Ok(());
+        }
+        let caps = self.caps(&mut more, CAPS_MAX, kind != CallKind::Tell)?;
+        let mut ext = CallExt::default();
+        if self.present(&mut more)? {
+            ext = self.call_ext()?;
+        }
+        self.out.frames.push(Frame::Call(call(caps, ext)));
         Ok(())
     }
 
@@ -392,13 +393,7 @@ impl Parse<'_> {
 
     fn items(&mut self) -> Result<Payload, Bad> {
         self.payload(|parse, pos| {
-            scan_elements(
-                parse.reader.bytes,
-                pos,
-                PAYLOAD_MAX,
-                &mut parse.budget,
-                |_| (),
-            )
+            scan_elements(parse.reader.bytes, pos, PAYLOAD_MAX, &mut parse.budget)
         })
     }
 

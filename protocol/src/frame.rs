@@ -5,8 +5,7 @@ use helve_handles::{Descriptor, Target};
 
 pub use crate::write::*;
 
-/// A place in the message that was read: `start..end`, in bytes (or, for [`CallFrame::ends`] and caps, in the arenas of
-/// [`crate::batch::Parsed`]).
+/// A place in the message that was read: `start..end`, in bytes (or, for caps, in the arena of [`crate::batch::Parsed`]).
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Span {
     /// First index.
@@ -16,6 +15,9 @@ pub struct Span {
 }
 
 impl Span {
+    /// Of what is absent.
+    pub(crate) const NONE: Span = Span { start: 0, end: 0 };
+
     /// As a range to index with.
     pub fn range(self) -> std::ops::Range<usize> {
         self.start as usize..self.end as usize
@@ -69,6 +71,16 @@ pub struct CallExt {
 }
 
 impl CallExt {
+    /// That of a call without one.
+    pub(crate) const NONE: CallExt = CallExt {
+        deadline: None,
+        depth: 0,
+        chain: None,
+        raw: Span::NONE,
+        trace: Span::NONE,
+        others: false,
+    };
+
     /// Whether it says nothing but the depth.
     #[inline]
     pub(crate) fn is_plain(&self) -> bool {
@@ -93,9 +105,6 @@ pub struct CallFrame {
     pub method: u32,
     /// One array.
     pub args: Payload,
-    /// Into [`crate::batch::Parsed::ends`]: for each argument, where it ends in the message. Their count is the
-    /// array's; the first begins behind the array's header.
-    pub ends: Span,
     /// Into [`crate::batch::Parsed::caps`].
     pub caps: Span,
     /// Deadline, depth, chain, trace.

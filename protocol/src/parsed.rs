@@ -3,7 +3,7 @@
 
 use helve_handles::{Descriptor, Target};
 
-use crate::frame::{CallFrame, Frame, Span};
+use crate::frame::{Frame, Span};
 
 /// Frames for which [`Parsed`] keeps memory from one message to the next.
 const KEEP: usize = 4_096;
@@ -21,8 +21,6 @@ pub struct Parsed {
     pub frames: Vec<Frame>,
     /// For each frame, its bytes in the message.
     pub spans: Vec<Span>,
-    /// Arena of [`CallFrame::ends`].
-    pub ends: Vec<u32>,
     /// Arena of cap tables.
     pub caps: Vec<Descriptor>,
     /// Arena of the pairs of RELEASE.
@@ -42,21 +40,13 @@ impl Parsed {
         self.asks_ack = false;
         self.frames.clear();
         self.spans.clear();
-        self.ends.clear();
         self.caps.clear();
         self.releases.clear();
         if self.frames.capacity() > KEEP {
             self.frames.shrink_to(KEEP);
             self.spans.shrink_to(KEEP);
         }
-        if self
-            .ends
-            .capacity()
-            .max(self.caps.capacity())
-            .max(self.releases.capacity())
-            > 4 * KEEP
-        {
-            self.ends.shrink_to(4 * KEEP);
+        if self.caps.capacity().max(self.releases.capacity()) > 4 * KEEP {
             self.caps.shrink_to(KEEP);
             self.releases.shrink_to(KEEP);
         }
@@ -65,11 +55,6 @@ impl Parsed {
     /// A cap table.
     pub fn caps_of(&self, caps: Span) -> &[Descriptor] {
         self.caps.get(caps.range()).unwrap_or_default()
-    }
-
-    /// Where each argument of a call ends.
-    pub fn ends_of(&self, call: &CallFrame) -> &[u32] {
-        self.ends.get(call.ends.range()).unwrap_or_default()
     }
 
     /// The pairs of a RELEASE.

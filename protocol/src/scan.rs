@@ -202,14 +202,9 @@ pub fn scan_whole_node(bytes: &[u8], caps: usize, budget: &mut Budget) -> Result
 }
 
 /// Checks bytes that must be exactly one array of values, each nested at most 64 deep: the arguments of a call or the
-/// items of a DATA. Appends where each value ends, which for a call is what [`crate::frame::CallFrame::ends`] holds.
-pub fn scan_array(
-    bytes: &[u8],
-    caps: usize,
-    budget: &mut Budget,
-    ends: &mut Vec<u32>,
-) -> Result<(), Bad> {
-    let end = scan_elements(bytes, 0, usize::MAX, budget, |end| ends.push(end as u32))?;
+/// items of a DATA.
+pub fn scan_array(bytes: &[u8], caps: usize, budget: &mut Budget) -> Result<(), Bad> {
+    let end = scan_elements(bytes, 0, usize::MAX, budget)?;
     if end != bytes.len() {
         return Err(Bad::Trailing);
     }
@@ -220,14 +215,13 @@ pub fn scan_array(
     }
 }
 
-/// Checks an array of at most `most` values at `pos`, each a value of its own, and tells where each ends.
+/// Checks an array of at most `most` values at `pos`, each a value of its own.
 #[inline]
 pub(crate) fn scan_elements(
     bytes: &[u8],
     pos: usize,
     most: usize,
     budget: &mut Budget,
-    mut each: impl FnMut(usize),
 ) -> Result<usize, Bad> {
     let (mut count, mut pos) = match bytes.get(pos) {
         None => return Err(Bad::Short),
@@ -239,14 +233,13 @@ pub(crate) fn scan_elements(
     if count > bytes.len().saturating_sub(pos) {
         return Err(Bad::Short);
     }
-    // Both would come out in the end, but not before `each` was told of every element.
+    // Both would come out in the end, but not before every element was looked at.
     if count > most {
         return Err(Bad::PayloadSize);
     }
     budget.spend(u32::try_from(count).unwrap_or(u32::MAX).saturating_add(1))?;
     while count > 0 {
         pos = scan_paid(bytes, pos, budget)?;
-        each(pos);
         count -= 1;
     }
     Ok(pos)

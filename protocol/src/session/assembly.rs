@@ -309,8 +309,7 @@ impl<O: Object> Session<O> {
         let mut budget = Budget::new(ELEMENTS_MAX);
         match open.to {
             To::Call(id, target, caps) => {
-                let mut ends = Vec::new();
-                scan_array(&open.bytes, caps, &mut budget, &mut ends)?;
+                scan_array(&open.bytes, caps, &mut budget)?;
                 let Some(queue) = self.assembly.held.get_mut(&target) else {
                     return Ok(());
                 };
@@ -330,7 +329,7 @@ impl<O: Object> Session<O> {
                 Ok(())
             }
             To::Data(key, caps) => {
-                scan_array(&open.bytes, caps, &mut budget, &mut Vec::new())?;
+                scan_array(&open.bytes, caps, &mut budget)?;
                 self.deliver_items(key, head, Blob::from(open.bytes));
                 Ok(())
             }
