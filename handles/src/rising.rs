@@ -156,6 +156,20 @@ impl<T> RisingMap<T> {
         Ok(())
     }
 
+    /// Adds an entry under the next id. Always inlined, so that the entry is built in its place.
+    #[inline(always)]
+    pub fn push(&mut self, value: T) {
+        if self.span() == self.slots.len() {
+            self.make_room(self.next);
+        }
+        let slot = self.slot(self.next);
+        if let Some(place) = self.slots.get_mut(slot) {
+            *place = Some(value);
+        }
+        self.next += 1;
+        self.in_ring += 1;
+    }
+
     /// Sees to a free slot for `id`, which is beyond the ring.
     #[cold]
     fn make_room(&mut self, id: u64) {

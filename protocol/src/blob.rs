@@ -1,30 +1,62 @@
 //! A payload that outlives the message it came in: small ones by value, so that twenty bytes never pin a read buffer.
 
+use std::num::NonZeroUsize;
+
 use bytes::Bytes;
 
 use crate::rope::Rope;
 
 /// Up to this many bytes are held in place.
-const INLINE: usize = 38;
+const INLINE: usize = 32;
 /// Above this a payload keeps a slice of the message instead of a copy, if it makes up a good part of it.
 const SLICE: usize = 1024;
 
-/// Immutable bytes, in place up to 38 of them.
+/// Immutable bytes, in place up to 32 of them.
 #[derive(Clone)]
 pub struct Blob(Repr);
 
+/// Five words, and every field made of whole ones: each call is moved a few times, and a processor waits where it reads
+/// back in other pieces than it has just written.
 #[derive(Clone)]
 enum Repr {
-    Inline { len: u8, bytes: [u8; INLINE] },
+    Inline(Inline),
     Heap(Bytes),
+}
+
+#[derive(Clone)]
+#[repr(C, align(8))]
+struct Inline {
+    bytes: [u8; INLINE],
+    len: Len,
+}
+
+/// A length plus one: 0 stands for the other variant.
+#[derive(Clone, Copy)]
+struct Len(NonZeroUsize);
+
+const _: () = assert!(size_of::<Blob>() == 40);
+
+impl Len {
+    #[inline]
+    const fn new(len: usize) -> Len {
+        Len(NonZeroUsize::MIN.saturating_add(len))
+    }
+
+    #[inline]
+    const fn get(self) -> usize {
+        self.0.get() - 1
+    }
 }
 
 impl Blob {
     /// No bytes.
-    pub const EMPTY: Blob = Blob(Repr::Inline {
-        len: 0,
-        bytes: [0; INLINE],
-    });
+    pub const EMPTY: Blob = Blob::inline([0; INLINE], 0);
+
+    #[inline(always)]
+    const fn inline(bytes: [u8; INLINE], len: usize) -> Blob {
+        let len = Len::new(len);
+        Blob(Repr::Inline(Inline { bytes, len }))
+    }
 
     /// A copy of `bytes`.
     pub fn copy(bytes: &[u8]) -> Blob {
@@ -32,10 +64,7 @@ impl Blob {
         match inline.get_mut(..bytes.len()) {
             Some(place) => {
                 place.copy_from_slice(bytes);
-                Blob(Repr::Inline {
-                    len: bytes.len() as u8,
-                    bytes: inline,
-                })
+                Blob::inline(inline, bytes.len())
             }
             None => Blob(Repr::Heap(Bytes::copy_from_slice(bytes))),
         }
@@ -49,10 +78,7 @@ impl Blob {
             && let Some(rest) = message.get(range.start..)
             && let Some(bytes) = rest.first_chunk()
         {
-            return Blob(Repr::Inline {
-                len: range.len() as u8,
-                bytes: *bytes,
-            });
+            return Blob::inline(*bytes, range.len());
         }
         Blob::slice_any(message, range)
     }
@@ -60,7 +86,7 @@ impl Blob {
     /// The memory behind it, unless it is held in place.
     pub fn shared(&self) -> Option<&Bytes> {
         match &self.0 {
-            Repr::Inline { .. } => None,
+            Repr::Inline(_) => None,
             Repr::Heap(bytes) => Some(bytes),
         }
     }
@@ -180,7 +206,7 @@ impl<'a> From<&'a Blob> for Body<'a> {
     fn from(blob: &'a Blob) -> Body<'a> {
         match &blob.0 {
             Repr::Heap(bytes) => bytes.into(),
-            Repr::Inline { .. } => Body::from(&**blob),
+            Repr::Inline(_) => Body::from(&**blob),
         }
     }
 }
@@ -200,7 +226,7 @@ impl std::ops::Deref for Blob {
     #[inline]
     fn deref(&self) -> &[u8] {
         match &self.0 {
-            Repr::Inline { len, bytes } => bytes.get(..usize::from(*len)).unwrap_or_default(),
+            Repr::Inline(inline) => inline.bytes.get(..inline.len.get()).unwrap_or_default(),
             Repr::Heap(bytes) => bytes,
         }
     }

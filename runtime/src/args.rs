@@ -24,6 +24,7 @@ pub struct Args {
 }
 
 impl Args {
+    #[inline(always)]
     pub(crate) fn new(bytes: Blob, caps: Option<Box<InCaps>>) -> Self {
         let (left, at) = match *bytes {
             [head @ 0x90..=0x9f, ..] => (u32::from(head & 15), 1),

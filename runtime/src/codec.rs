@@ -67,22 +67,31 @@ fn short(name: &str) -> String {
     short
 }
 
-/// Runs `f` with an empty buffer of this thread. Within `f` another one may be asked for.
-#[inline]
-pub(crate) fn with_scratch<R>(f: impl FnOnce(&mut Vec<u8>) -> R) -> R {
-    /// What a thread keeps.
-    const KEEP: usize = 64 << 10;
-    thread_local! {
-        static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+/// An empty buffer of this thread, given back when dropped. Meanwhile another one may be asked for.
+pub(crate) struct Scratch(pub(crate) Vec<u8>);
+
+thread_local! {
+    /// Away while in use: who asks further down this thread, or while the thread ends, gets a new one.
+    static SCRATCH: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
+
+impl Scratch {
+    #[inline]
+    pub(crate) fn take() -> Scratch {
+        Scratch(SCRATCH.try_with(Cell::take).unwrap_or_default())
     }
-    // It is away while in use: who asks further down this thread, or while the thread ends, gets a new one, and what a
-    // panic left in it is gone.
-    let mut buffer = SCRATCH.try_with(Cell::take).unwrap_or_default();
-    let result = f(&mut buffer);
-    buffer.clear();
-    if buffer.capacity() > KEEP {
-        buffer.shrink_to(KEEP);
+}
+
+impl Drop for Scratch {
+    #[inline]
+    fn drop(&mut self) {
+        /// What a thread keeps.
+        const KEEP: usize = 64 << 10;
+        let mut buffer = std::mem::take(&mut self.0);
+        buffer.clear();
+        if buffer.capacity() > KEEP {
+            buffer.shrink_to(KEEP);
+        }
+        _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
     }
-    _ = SCRATCH.try_with(|scratch| scratch.set(buffer));
-    result
 }

@@ -46,7 +46,8 @@ pub struct Cx {
     deadline: Option<Instant>,
     /// 0: not inside a handler.
     chain: u64,
-    depth: u8,
+    /// Below 256. A whole word, so that what stands behind it in a future is aligned.
+    depth: u64,
 }
 
 thread_local! {
@@ -113,7 +114,7 @@ impl Cx {
         Cx {
             peer,
             deadline,
-            depth,
+            depth: u64::from(depth),
             chain: chain.filter(|c| *c != 0).unwrap_or_else(draw_chain),
         }
     }
@@ -219,7 +220,7 @@ impl Cx {
     pub(crate) fn as_call(&self) -> CallCx {
         CallCx {
             deadline: self.deadline,
-            depth: self.depth,
+            depth: self.depth(),
             chain: self.call_chain(),
             traced: false,
         }
@@ -227,7 +228,7 @@ impl Cx {
 
     /// The same for what a call carries that is made in this way: calls made in it are deeper than that call (R13.17).
     pub(crate) fn below(mut self, call: CallCx) -> Cx {
-        self.depth = self.depth.max(call.depth);
+        self.depth = self.depth.max(u64::from(call.depth));
         if self.chain == 0 {
             self.chain = call.chain.unwrap_or_else(draw_chain);
         }
@@ -252,7 +253,7 @@ impl Cx {
 
     /// How many handlers wait for this one: 0 for a call that a client made of itself (R13).
     pub fn depth(&self) -> u8 {
-        self.depth
+        self.depth as u8
     }
 
     /// The chain that this handler works for; 0 outside a handler.
@@ -265,7 +266,7 @@ impl Cx {
         if self.chain == 0 {
             0
         } else {
-            self.depth.saturating_add(1)
+            self.depth().saturating_add(1)
         }
     }
 
@@ -307,7 +308,7 @@ impl std::fmt::Debug for Cx {
         f.debug_struct("Cx")
             .field("peer", &self.peer())
             .field("remaining", &self.remaining())
-            .field("depth", &self.depth)
+            .field("depth", &self.depth())
             .finish_non_exhaustive()
     }
 }

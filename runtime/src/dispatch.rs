@@ -24,7 +24,7 @@ use tokio::time::Instant;
 use crate::args::Args;
 use crate::call::panicked;
 use crate::caps::{self, InCaps, OutCaps};
-use crate::codec::with_scratch;
+use crate::codec::Scratch;
 use crate::connection::Conn;
 use crate::context::Cx;
 use crate::error::{CallFailure, RpcError};
@@ -82,6 +82,12 @@ impl<'a> Incoming<'a> {
             replies,
             invocation,
         }
+    }
+
+    /// Opens its span, if anybody looks.
+    #[inline]
+    pub(crate) fn observe(&self, object: &ObjectRef) {
+        observe::start(self.conn, object, &self.invocation);
     }
 
     /// What it is made of.
@@ -194,13 +200,10 @@ impl<'a> Incoming<'a> {
         let mut cx = Some(cx);
         // The one poll in place; a method that waits is polled again at once by its own task.
         let task = &mut Context::from_waker(Waker::noop());
+        // A result is not moved before it is known to be good: mostly it is a few bytes, and an error is many.
         match poll_caught(&mut cx, conn, id, &mut place, task) {
-            Poll::Ready(result) => {
+            Poll::Ready(Ok(value)) => {
                 place.set(None);
-                Place::keep(place);
-                if !traced {
-                    replies.cx = cx;
-                }
                 let answering = Answering {
                     conn,
                     id,
@@ -210,9 +213,17 @@ impl<'a> Incoming<'a> {
                 // What brought references is answered under the lock, which lets them go; what changed shared values
                 // that the caller follows says so.
                 let in_turn = plain && !conn.has_changes();
-                answering.answer::<M, E>(result, Some(&mut *replies).filter(|_| in_turn));
-                // Freed once this turn's replies are out.
-                replies.spent.extend(long);
+                answering.answer::<M>(value, Some(&mut *replies).filter(|_| in_turn));
+            }
+            Poll::Ready(Err(error)) => {
+                place.set(None);
+                let answering = Answering {
+                    conn,
+                    id,
+                    kind,
+                    lease,
+                };
+                answering.fail(error);
             }
             Poll::Pending => {
                 let call = Waits {
@@ -227,9 +238,15 @@ impl<'a> Incoming<'a> {
                     detached,
                     long,
                 };
-                spawn::<M, E, F>(call, *place);
+                return spawn::<M, E, F>(call, *place);
             }
         }
+        Place::keep(place);
+        if !traced {
+            replies.cx = cx;
+        }
+        // Freed once this turn's replies are out.
+        replies.spent.extend(long);
     }
 }
 
@@ -342,7 +359,10 @@ where
             kind,
             lease,
         };
-        answering.answer::<M, E>(result, None);
+        match result {
+            Ok(value) => answering.answer::<M>(value, None),
+            Err(error) => answering.fail(error),
+        }
         if let Some(long) = long {
             spent::free(vec![long]);
         }
@@ -381,19 +401,8 @@ impl Answering<'_> {
     /// Encodes a result and sends it. `replies` of the turn: the call was done in place, and brought no references, so
     /// nothing has to expire. They are handed to the session after the batch.
     #[inline]
-    fn answer<M: Typed, E: CallFailure>(
-        self,
-        result: Result<M::T, E>,
-        replies: Option<&mut Replies>,
-    ) {
-        // R3: lent references are dead before RET is queued.
-        if let Some(lease) = &self.lease {
-            lease.end();
-        }
-        let value = match result {
-            Ok(value) => value,
-            Err(error) => return self.fail(error),
-        };
+    fn answer<M: Typed>(self, value: M::T, replies: Option<&mut Replies>) {
+        self.expire();
         if self.kind == CallKind::Tell {
             drop(value);
             match replies {
@@ -424,15 +433,24 @@ impl Answering<'_> {
             return;
         }
         let mut caps = None;
-        with_scratch(|bytes| match self.encode::<M>(&value, bytes, &mut caps) {
+        let Scratch(bytes) = &mut Scratch::take();
+        match self.encode::<M>(&value, bytes, &mut caps) {
             Ok(()) if bytes.len() > PAYLOAD_MAX => {
                 self.send_long(&Bytes::from(std::mem::take(bytes)), caps.as_deref());
             }
             Ok(()) => self.send_value(bytes, caps.as_deref()),
             Err(error) => self.fail::<RpcError>(error),
-        });
+        }
         // References inside are let go only after the frame that names them (R4).
         drop(value);
+    }
+
+    /// R3: lent references are dead before RET is queued.
+    #[inline]
+    fn expire(&self) {
+        if let Some(lease) = &self.lease {
+            lease.end();
+        }
     }
 
     /// Writes a RET among the turn's replies. A value with references, or one that is too long, is given back instead.
@@ -503,7 +521,9 @@ impl Answering<'_> {
         });
     }
 
+    #[cold]
     fn fail<E: CallFailure>(&self, error: E) {
+        self.expire();
         let fault = match error.split() {
             Ok(failure) => Fault::app(&failure.message, failure.data),
             Err(error) => error.to_fault(),

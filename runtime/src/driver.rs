@@ -1,5 +1,6 @@
 //! The one task that owns a link: reads batches, starts their calls in place, writes what the session has to say.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -9,7 +10,7 @@ use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
-use helve_protocol::session::{Event, Invocation, Time};
+use helve_protocol::session::{Event, Invocation, Tells, Time};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, Sleep};
 
@@ -179,11 +180,7 @@ impl<L: Link> Driver<L> {
             for event in events.drain(..) {
                 match event {
                     Event::Start(object, invocation) => start(conn, &object, invocation, replies),
-                    Event::Tells(object, mut tells) => {
-                        while let Some(invocation) = tells.next_call() {
-                            start(conn, &object, invocation, replies);
-                        }
-                    }
+                    Event::Tells(object, tells) => start_run(conn, &object, tells, replies),
                     Event::Stop(id) => conn.stop(id),
                     Event::Stream(object, key) => object.0.local.run_stream(conn, key),
                     Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
@@ -537,6 +534,29 @@ impl<L> Drop for Driver<L> {
                 .end(1006, "the runtime of the connection was shut down");
         }
         self.conn.unlinked.send_replace(true);
+    }
+}
+
+/// Starts one-way calls on one object. What one of them leaves behind takes neither the connection nor the others with it.
+fn start_run(conn: &Arc<Conn>, object: &ObjectRef, mut tells: Tells, replies: &mut Replies) {
+    let (on_root, local) = (tells.are_on_root(), &object.0.local);
+    let last = Cell::new(None);
+    let mut run = || {
+        while let Some(invocation) = tells.next_call() {
+            let call = Incoming::new(conn, replies, invocation);
+            last.set(Some(call.id()));
+            call.observe(object);
+            if on_root && builtin::has(call.method()) {
+                builtin::serve(object, call);
+            } else {
+                local.dispatch(call);
+            }
+        }
+    };
+    while let Err(panic) = catch_unwind(AssertUnwindSafe(&mut run)) {
+        if let Some(id) = last.get() {
+            answer_panic(conn, id, &*panic);
+        }
     }
 }
 

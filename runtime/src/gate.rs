@@ -452,7 +452,23 @@ pub struct Read<T>(Entry<T>);
 impl<T> Future for Read<T> {
     type Output = Result<ReadGuard<T>, RpcError>;
 
+    #[inline(always)]
     fn poll(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Self::Output> {
+        let is_free = |object: &mut Arc<Object<T>>| matches!(object.kind, Kind::Free(_));
+        if let Some(object) = self.0.object.take_if(is_free) {
+            return Poll::Ready(Ok(ReadGuard {
+                object,
+                value: None,
+                chain: self.0.chain,
+            }));
+        }
+        self.poll_gated(task)
+    }
+}
+
+impl<T> Read<T> {
+    #[inline(never)]
+    fn poll_gated(&mut self, task: &mut Context<'_>) -> Poll<Result<ReadGuard<T>, RpcError>> {
         let chain = self.0.chain;
         self.0
             .poll_enter(task, false)
@@ -479,11 +495,15 @@ impl<T> Future for Write<T> {
 }
 
 /// Shared access for the length of a `&self` method.
+//
+// In this order: the first word shares its place with the parts of an error, is stored in halves therefore, and what is
+// stored in halves is slow to read back at once. The object is read at once.
+#[repr(C)]
 pub struct ReadGuard<T> {
+    chain: u64,
     object: Arc<Object<T>>,
     /// `None` of a free object.
     value: Option<Arc<T>>,
-    chain: u64,
 }
 
 impl<T> Deref for ReadGuard<T> {

@@ -23,7 +23,7 @@ use serde::{Deserializer, Serializer};
 use crate::args::Put;
 use crate::call::{Call, Local as LocalFuture, Receipt, Unsent};
 use crate::caps::{self, OutCaps, Taken};
-use crate::codec::with_scratch;
+use crate::codec::Scratch;
 use crate::connection::{Conn, RemoteRef};
 use crate::dispatch::Incoming;
 use crate::error::{CallFailure, RpcError};
@@ -545,31 +545,30 @@ impl Far {
         if self.lease.as_ref().is_some_and(Lease::ended) {
             return failed(RpcError::Expired);
         }
-        with_scratch(|bytes| {
-            helve_protocol::frame::put_array(bytes, n as usize);
-            let mut put = Put {
-                conn: &self.remote.conn,
-                bytes,
-                caps: None,
-                failed: None,
-                rope: None,
-            };
-            args(&mut put);
-            let Put {
-                mut caps,
-                failed: error,
-                rope,
-                ..
-            } = put;
-            if let Some(mut rope) = rope {
-                rope.push(Bytes::copy_from_slice(bytes));
-                caps.get_or_insert_default().rope = Some(*rope);
-            }
-            match error {
-                Some(error) => failed(error),
-                None => f(self, bytes, caps),
-            }
-        })
+        let Scratch(bytes) = &mut Scratch::take();
+        helve_protocol::frame::put_array(bytes, n as usize);
+        let mut put = Put {
+            conn: &self.remote.conn,
+            bytes,
+            caps: None,
+            failed: None,
+            rope: None,
+        };
+        args(&mut put);
+        let Put {
+            mut caps,
+            failed: error,
+            rope,
+            ..
+        } = put;
+        if let Some(mut rope) = rope {
+            rope.push(Bytes::copy_from_slice(bytes));
+            caps.get_or_insert_default().rope = Some(*rope);
+        }
+        match error {
+            Some(error) => failed(error),
+            None => f(self, bytes, caps),
+        }
     }
 
     /// A call with `n` arguments. They are encoded now; it is sent when the call is polled.

@@ -261,13 +261,21 @@ impl<O: Object> Session<O> {
                 "too many one-way calls wait to be sent: await `queued()` between them",
             ));
         }
-        if let Some((seq, _)) = self.send_plain(CallKind::Tell, 0, out) {
+        if let Some(seq) = self.tell_plain(out) {
             return Ok(ReceiptKey::Sent(seq));
         }
         Ok(match self.start(CallKind::Tell, out, Asker::Task(None))? {
             CallKey::Waiting(key) => ReceiptKey::Waiting(key),
             CallKey::Sent(seq) => ReceiptKey::Sent(seq),
         })
+    }
+
+    /// Makes a one-way call that is as most of them are and has nothing in its way: the short way of [`tell`](Self::tell).
+    /// Returns its sequence number; `None` leaves all as it was.
+    #[inline(always)]
+    pub fn tell_plain(&mut self, out: &Outgoing<'_, O>) -> Option<u64> {
+        let (seq, _) = self.send_plain(CallKind::Tell, 0, out)?;
+        Some(seq)
     }
 
     /// Writes a CALL or TELL down as most of them are: on a handle with a name, without references or deadline, and with

@@ -57,6 +57,11 @@ impl Tells {
         self.next == self.end
     }
 
+    /// Whether they were made on the root by its own name, 0, as [`Invocation::is_on_root`] says.
+    pub fn are_on_root(&self) -> bool {
+        self.target == Target::ROOT
+    }
+
     /// The number of the first one's frame.
     pub(super) fn accepted(&self) -> u64 {
         self.accepted
@@ -85,7 +90,7 @@ impl Tells {
     }
 
     /// The next one, ready for its object.
-    #[inline]
+    #[inline(always)]
     pub fn next_call<O>(&mut self) -> Option<Invocation<O>> {
         if self.is_empty() {
             return None;
@@ -185,17 +190,16 @@ impl<O: Object> Session<O> {
             }
             self.flow.take_one();
             let charge = self.charge_peer(false, depth, args.len())?;
-            let in_call = InCall {
+            self.tells.push(InCall {
                 kind: CallKind::Tell,
                 depth,
                 place: Place::Queued,
                 cancelled: false,
                 charge,
                 target,
-                accepted: self.received(),
+                accepted: self.flow.received(),
                 lent: None,
-            };
-            _ = self.tells.insert(self.tells.next_id(), in_call);
+            });
             calls.push((call.method, args));
         }
         let count = calls.len();

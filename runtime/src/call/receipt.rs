@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use helve_protocol::blob::Body;
-use helve_protocol::session::{Cap, ReceiptKey};
+use helve_protocol::session::{Cap, ReceiptKey, Session};
 
 use super::{Call, State, Unsent, outgoing};
 use crate::caps::OutCaps;
@@ -23,11 +23,17 @@ enum Track {
     Failed(RpcError),
     Done,
     Local(Call<()>),
-    Remote {
+    /// It is numbered.
+    Sent {
         remote: Arc<RemoteRef>,
-        key: ReceiptKey,
+        seq: u64,
         /// So much waits for the link that who sends on should let the connection task run first.
         crowded: bool,
+    },
+    /// It waited for a permit when last looked at.
+    Waiting {
+        remote: Arc<RemoteRef>,
+        key: ReceiptKey,
     },
 }
 
@@ -53,20 +59,33 @@ impl Receipt {
                 "a one-way call has no end, so nothing can be lent to it".into(),
             ));
         }
-        let told = remote
-            .conn
-            .with(|session| Ok((session.tell(&out)?, session.is_crowded())));
+        let plain =
+            |session: &mut Session<_>| Some((session.tell_plain(&out)?, session.is_crowded()));
+        let Some((seq, crowded)) = remote.conn.with(plain) else {
+            let told =
+                (remote.conn).with(|session| Ok((session.tell(&out)?, session.is_crowded())));
+            if let Some(calling) = calling {
+                calling.sent(told.as_ref().err());
+            }
+            return match told {
+                Ok((ReceiptKey::Sent(seq), crowded)) => Receipt::sent(remote, seq, crowded),
+                Ok((key, _)) => Receipt(Track::Waiting { remote, key }),
+                Err(fault) => Receipt::failed(RpcError::from_fault(&fault)),
+            };
+        };
         if let Some(calling) = calling {
-            calling.sent(told.as_ref().err());
+            calling.sent(None);
         }
-        match told {
-            Ok((key, crowded)) => Receipt(Track::Remote {
-                remote,
-                key,
-                crowded,
-            }),
-            Err(fault) => Receipt::failed(RpcError::from_fault(&fault)),
-        }
+        Receipt::sent(remote, seq, crowded)
+    }
+
+    #[inline(always)]
+    fn sent(remote: Arc<RemoteRef>, seq: u64, crowded: bool) -> Receipt {
+        Receipt(Track::Sent {
+            remote,
+            seq,
+            crowded,
+        })
     }
 
     /// Starts a call of a local object at once. If it waits, it goes on by itself.
@@ -94,11 +113,7 @@ impl Receipt {
         match &mut self.0 {
             // It is. Where a message waits for the link by now, others run first: a task that never has to wait
             // would else fill all the memory that there is for calls on their way before the first of them leaves.
-            Track::Remote {
-                key: ReceiptKey::Sent(_),
-                crowded,
-                ..
-            } => {
+            Track::Sent { crowded, .. } => {
                 if std::mem::take(crowded) {
                     pass().await;
                 }
@@ -124,7 +139,7 @@ impl Receipt {
     pub async fn handled(&mut self) -> Result<(), RpcError> {
         self.queued().await?;
         match &mut self.0 {
-            Track::Remote { remote, .. } => {
+            Track::Sent { remote, .. } | Track::Waiting { remote, .. } => {
                 let flush = helve_handles::id::method_id("helve.Object", "flush");
                 let unsent = Unsent::new(&mut vec![0x90], None);
                 Call::<(), RpcError>::remote(remote.clone(), None, flush, unsent).await
@@ -143,17 +158,22 @@ impl Receipt {
         match &mut self.0 {
             Track::Failed(error) => Err(error.clone()),
             Track::Done | Track::Local(_) => Ok(()),
-            Track::Remote { remote, key, .. } => {
-                let reached = std::future::poll_fn(|task| {
-                    remote
-                        .conn
-                        .with(|session| session.poll_receipt(key, accepted, task.waker()))
-                })
-                .await;
-                reached.map_err(|fault| RpcError::from_fault(&fault))
+            Track::Sent { remote, seq, .. } => {
+                reach(remote, &mut ReceiptKey::Sent(*seq), accepted).await
             }
+            Track::Waiting { remote, key } => reach(remote, key, accepted).await,
         }
     }
+}
+
+/// Waits until a call is numbered, or accepted.
+async fn reach(remote: &RemoteRef, key: &mut ReceiptKey, accepted: bool) -> Result<(), RpcError> {
+    let reached = std::future::poll_fn(|task| {
+        remote
+            .conn
+            .with(|session| session.poll_receipt(key, accepted, task.waker()))
+    });
+    reached.await.map_err(|fault| RpcError::from_fault(&fault))
 }
 
 /// Lets other tasks run, once.
@@ -172,10 +192,9 @@ impl Drop for Receipt {
     #[inline]
     fn drop(&mut self) {
         match &mut self.0 {
-            Track::Remote {
+            Track::Waiting {
                 remote,
                 key: key @ ReceiptKey::Waiting(_),
-                ..
             } => {
                 let key = *key;
                 remote.conn.with(|session| session.forget_receipt(key));
@@ -193,14 +212,15 @@ impl std::fmt::Debug for Track {
             Track::Failed(error) => write!(f, "failed: {error}"),
             Track::Done => f.write_str("done"),
             Track::Local(_) => f.write_str("running"),
-            Track::Remote {
+            Track::Waiting {
                 key: ReceiptKey::Waiting(_),
                 ..
             } => f.write_str("waiting"),
-            Track::Remote {
+            Track::Waiting {
                 key: ReceiptKey::Sent(seq),
                 ..
-            } => write!(f, "queued as {seq}"),
+            }
+            | Track::Sent { seq, .. } => write!(f, "queued as {seq}"),
         }
     }
 }

@@ -32,6 +32,12 @@ impl Flow {
         }
     }
 
+    /// How many frames of the peer's were accepted.
+    #[inline]
+    pub(in crate::session) fn received(&self) -> u64 {
+        self.received
+    }
+
     /// One more frame is accepted into the session's state (S3).
     #[inline]
     pub(in crate::session) fn take_one(&mut self) {
