@@ -356,6 +356,7 @@ impl Connection {
             incoming: sizes.incoming,
             transfers: sizes.transfers,
             streams: sizes.streams,
+            follows: sizes.follows,
             ..self.0.counters.read()
         }
     }

@@ -78,8 +78,8 @@ pub enum RpcError {
     #[error("the replica needs a snapshot")]
     NeedSnapshot,
     /// The shared values of the two sides have different types.
-    #[error("the two sides describe this shared value differently; build both from the same types")]
-    Incompatible,
+    #[error("the two sides describe this value differently, build both from the same types: {0}")]
+    Incompatible(String),
     /// A shared value was put in two places.
     #[error("a shared value may be in one place only")]
     Aliased,
@@ -141,7 +141,7 @@ impl RpcError {
             RpcError::Reentrant => Code::Reentrant,
             RpcError::Conflict => Code::Conflict,
             RpcError::NeedSnapshot => Code::NeedSnapshot,
-            RpcError::Incompatible => Code::Incompatible,
+            RpcError::Incompatible(_) => Code::Incompatible,
             RpcError::Aliased => Code::Aliased,
             RpcError::Unauthenticated(_) => Code::Unauthenticated,
             RpcError::Version(_) => Code::Version,
@@ -215,6 +215,7 @@ impl RpcError {
             | RpcError::Internal(text)
             | RpcError::Unauthenticated(text)
             | RpcError::Version(text)
+            | RpcError::Incompatible(text)
             | RpcError::Busy(text)
             | RpcError::App(text) => text.clone(),
             RpcError::Encode(text) => format!("could not encode the result: {text}"),
@@ -230,7 +231,6 @@ impl RpcError {
             RpcError::Reentrant => "reentrant".to_owned(),
             RpcError::Conflict => "conflict".to_owned(),
             RpcError::NeedSnapshot => "snapshot needed".to_owned(),
-            RpcError::Incompatible => "incompatible".to_owned(),
             RpcError::Aliased => "aliased".to_owned(),
         };
         cut(&mut message, MAX_MESSAGE);
@@ -271,7 +271,7 @@ impl RpcError {
             Code::Reentrant => RpcError::Reentrant,
             Code::Conflict => RpcError::Conflict,
             Code::NeedSnapshot => RpcError::NeedSnapshot,
-            Code::Incompatible => RpcError::Incompatible,
+            Code::Incompatible => RpcError::Incompatible(text),
             Code::Aliased => RpcError::Aliased,
             Code::Unauthenticated => RpcError::Unauthenticated(text),
             Code::Version => RpcError::Version(text),

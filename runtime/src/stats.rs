@@ -71,6 +71,11 @@ pub struct Stats {
     pub transfers: usize,
     /// Streams of either side that are not released; of the peer's, those that something came of.
     pub streams: usize,
+    /// Subscriptions to shared values, in both directions.
+    pub follows: usize,
+    /// How often a replica on this side was not what its host had, though every change fitted: it was replaced by all of
+    /// the value, and a warning logged. A type that does not read what it writes does that.
+    pub desyncs: u64,
 }
 
 /// Written by the connection task, read by whoever asks.
@@ -86,6 +91,7 @@ pub(crate) struct Counters {
     bytes_in: AtomicU64,
     /// The one that any thread writes.
     overdue: AtomicU64,
+    desyncs: AtomicU64,
 }
 
 impl Counters {
@@ -120,6 +126,10 @@ impl Counters {
         self.overdue.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn went_astray(&self) {
+        self.desyncs.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn read(&self) -> Stats {
         Stats {
             round_trips: self.round_trips.load(Relaxed),
@@ -130,6 +140,7 @@ impl Counters {
             bytes_out: self.bytes_out.load(Relaxed),
             bytes_in: self.bytes_in.load(Relaxed),
             overdue: self.overdue.load(Relaxed),
+            desyncs: self.desyncs.load(Relaxed),
             ..Stats::default()
         }
     }

@@ -369,3 +369,106 @@ async fn one_who_does_not_look_up_for_a_minute_costs_its_host_nothing_and_catche
     drop((slow, live, root, other, doc));
     harness.finish().await;
 }
+
+/// Forgets a part of itself on its way.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Forgetful(u32);
+
+impl serde::Serialize for Forgetful {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(self.0)
+    }
+}
+
+impl<'de> serde::Deserialize<'de> for Forgetful {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u32::deserialize(deserializer).map(|n| Forgetful(n / 2))
+    }
+}
+
+impl Wire for Forgetful {
+    fn describe() -> helve_handles::schema::TypeDesc {
+        helve_handles::schema::TypeDesc::Opaque
+    }
+}
+
+impl Track for Forgetful {
+    type Shadow = Forgetful;
+    fn shadow(&mut self) -> Forgetful {
+        self.clone()
+    }
+    fn flush(
+        &mut self,
+        shadow: &Forgetful,
+        patcher: &mut helve_handles::patch::Patcher,
+    ) -> Result<bool, helve_handles::patch::EncodeError> {
+        (self != shadow)
+            .then(|| patcher.set(self))
+            .transpose()
+            .map(|set| set.is_some())
+    }
+    fn undo(&mut self, shadow: Forgetful) -> bool {
+        *self = shadow;
+        true
+    }
+    fn patch(
+        &mut self,
+        reader: &mut helve_handles::patch::PatchReader<'_>,
+    ) -> Result<(), helve_handles::patch::PatchError> {
+        helve_handles::track::replace(self, reader)
+    }
+    fn same(&self, other: &Self) -> bool {
+        self == other
+    }
+}
+
+/// Hosts a value that does not survive its own encoding.
+#[interface]
+pub trait Keeper {
+    /// That value.
+    async fn value(&self) -> Shared<(u32, Forgetful)>;
+}
+
+struct MemKeeper(
+    Shared<(u32, Forgetful)>,
+    #[allow(dead_code, reason = "counts")] helve_tests::harness::Tracked,
+);
+
+impl Keeper for MemKeeper {
+    async fn value(&self) -> Shared<(u32, Forgetful)> {
+        self.0.clone()
+    }
+}
+
+#[tokio::test]
+async fn a_replica_that_went_astray_is_noticed_and_replaced() {
+    let tracker = Tracker::new();
+    let value = Shared::new((0, Forgetful(0)));
+    let root = KeeperHandle::new(MemKeeper(value.clone(), tracker.track()));
+    let harness = Harness::memory(&tracker, root);
+    let root: KeeperHandle = harness.connect().await;
+    let replica = limited(root.value())
+        .await
+        .expect("a value")
+        .replica()
+        .await
+        .expect("follows");
+    let connection = root.connection().expect("remote");
+    for n in 1..60 {
+        value.change(|value| value.0 = n).await.expect("changes");
+    }
+    value
+        .change(|value| value.1 = Forgetful(100))
+        .await
+        .expect("changes");
+    limited(replica.at_least(61)).await.expect("arrives");
+    assert_eq!(connection.stats().desyncs, 0);
+    for n in 60..80 {
+        value.change(|value| value.0 = n).await.expect("changes");
+    }
+    until("it is noticed", || connection.stats().desyncs > 0).await;
+    // The session goes on.
+    limited(replica.at_least(81)).await.expect("arrives");
+    drop((replica, root, value, connection));
+    harness.finish().await;
+}

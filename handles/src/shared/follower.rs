@@ -28,6 +28,8 @@ pub enum Applied {
     Gap,
     /// It did not fit: ask for all of the value, and show it to nobody until then.
     Torn(PatchError),
+    /// It fitted, and yet the value is not what its host has: as [`Torn`](Applied::Torn).
+    Astray,
 }
 
 impl<T> Default for Follower<T> {
@@ -72,6 +74,17 @@ impl<T: Track> Follower<T> {
     /// The host's type is another version of ours.
     pub fn translate(&mut self, translation: Option<Translation>) {
         self.translation = translation;
+    }
+
+    /// Whether it is read as another version than ours.
+    pub fn is_translated(&self) -> bool {
+        self.translation.is_some()
+    }
+
+    /// The value is not what it should be: nobody may look until all of it comes again.
+    pub fn astray(&mut self) -> Applied {
+        self.torn = true;
+        Applied::Astray
     }
 
     /// All of the value.

@@ -20,7 +20,7 @@ fn every() -> Vec<RpcError> {
         RpcError::Reentrant,
         RpcError::Conflict,
         RpcError::NeedSnapshot,
-        RpcError::Incompatible,
+        RpcError::Incompatible("Doc.score: f64 there, str here".into()),
         RpcError::Aliased,
         RpcError::Unauthenticated(s()),
         RpcError::Version(s()),

@@ -35,6 +35,9 @@ impl<T: Track> SharedEdit<T> {
     pub fn commit(mut self) -> Result<u64, RpcError> {
         let committed = self.value.commit().map_err(encode_error)?;
         let rev = self.value.rev();
+        if committed.is_some() {
+            self.hosted.note_state(&self.value);
+        }
         let hosted = self.hosted.clone();
         // Others may go on with the value while those who follow are told.
         drop(self);

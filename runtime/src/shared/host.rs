@@ -1,11 +1,15 @@
 //! The side where a shared value lives: the value behind its gate, who follows it, and what they may propose.
 
+use std::any::TypeId;
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
+use helve_handles::descriptor::Descriptor;
 use helve_handles::id::{ID_LIMIT, method_id};
+use helve_handles::patch::{Patcher, canary};
 use helve_handles::schema::{InterfaceDesc, Schema};
 use helve_handles::shared::{ApplyError, History, Payload, Tracked};
 use helve_handles::track::Track;
@@ -74,6 +78,15 @@ impl<T: Track> Hosted<T> {
         for (key, place) in conn.subscriptions_to(&this) {
             self.hub.tell(&**self, place);
             note_change(&conn, key, rev);
+        }
+    }
+
+    /// Hashes the value from time to time, for those who follow to compare.
+    pub(super) fn note_state(&self, value: &Tracked<T>) {
+        if self.hub.wants_hash(value.rev())
+            && let Some(hash) = state_hash::<T>(value)
+        {
+            self.hub.note_hash(value.rev(), hash);
         }
     }
 
@@ -196,6 +209,31 @@ impl<T: Track> Publisher for Hosted<T> {
             }
         });
     }
+}
+
+/// Above this many bytes a value is not hashed.
+const HASHED_MAX: usize = 1 << 20;
+
+/// What a value of this type looks like, for [`canary`]; the same for all of them.
+fn descriptor<T: Track>() -> Option<Arc<Descriptor>> {
+    static KNOWN: Mutex<BTreeMap<TypeId, Option<Arc<Descriptor>>>> = Mutex::new(BTreeMap::new());
+    let known = || KNOWN.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = known().get(&TypeId::of::<T>()) {
+        return known.clone();
+    }
+    // Outside of the lock: it is code of the user's that describes.
+    let made = Descriptor::of::<T>().ok().map(Arc::new);
+    known().insert(TypeId::of::<T>(), made.clone());
+    made
+}
+
+/// The canary of a value (objects.md, section 4); `None` where it cannot be had, or is not worth it.
+pub(super) fn state_hash<T: Track>(value: &T) -> Option<u64> {
+    let descriptor = descriptor::<T>()?;
+    let mut patcher = Patcher::new();
+    patcher.value(value).ok()?;
+    let (bytes, _) = patcher.finish().ok()?;
+    (bytes.len() <= HASHED_MAX).then(|| canary(&bytes, &descriptor))?
 }
 
 thread_local! {

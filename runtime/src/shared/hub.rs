@@ -21,6 +21,10 @@ use crate::caps::OutCaps;
 use crate::connection::Conn;
 use crate::error::RpcError;
 
+/// How often followers are told a hash of the value to compare (objects.md, section 4).
+const HASH_REVISIONS: u64 = 64;
+const HASH_EVERY: Duration = Duration::from_secs(5);
+
 slotmap::new_key_type! {
     /// One who follows.
     pub struct Place;
@@ -51,6 +55,10 @@ struct State {
     told: Option<Instant>,
     /// They will be told soon.
     tick: bool,
+    /// A revision, and the hash of the value at it.
+    hash: Option<(u64, u64)>,
+    /// When it was made.
+    hashed: Option<Instant>,
 }
 
 struct Follower {
@@ -128,6 +136,22 @@ impl Hub {
     pub(crate) fn remove(&self, place: Place) {
         let removed = self.lock().followers.remove(place);
         drop(removed);
+    }
+
+    /// Whether the value at this revision is to be hashed: every 64 revisions or 5 s, if anybody follows.
+    pub(crate) fn wants_hash(&self, rev: u64) -> bool {
+        let state = self.lock();
+        if state.followers.is_empty() {
+            return false;
+        }
+        let revisions = state.hash.map_or(rev, |(at, _)| rev.saturating_sub(at));
+        let long_ago = state.hashed.is_some_and(|at| at.elapsed() >= HASH_EVERY);
+        revisions >= HASH_REVISIONS || long_ago
+    }
+
+    pub(crate) fn note_hash(&self, rev: u64, hash: u64) {
+        let mut state = self.lock();
+        (state.hash, state.hashed) = (Some((rev, hash)), Some(Instant::now()));
     }
 
     /// Ends what one of them follows, because the value cannot be told.
@@ -303,7 +327,9 @@ impl Hub {
                 (Change::Snap { epoch, rev, ty }, value)
             }
             Update::Delta { from, to, node } => {
-                let (from, to, hash) = (*from, *to, None);
+                let known = self.lock().hash.filter(|(rev, _)| rev == to);
+                let hash = known.map(|(_, hash)| hash.to_be_bytes());
+                let (from, to) = (*from, *to);
                 (Change::Delta { from, to, hash }, node)
             }
         };

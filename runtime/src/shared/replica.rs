@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::Stream;
 use futures::stream::BoxStream;
+use helve_handles::descriptor::Descriptor;
 use helve_handles::patch::{PatchError, Translation};
 use helve_handles::references::Reference;
 use helve_handles::schema::Schema;
@@ -24,7 +25,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::draft::{Draft, Mode};
-use super::host::Hosted;
+use super::host::{Hosted, state_hash};
 use super::hub::{Place, Publisher};
 use super::{calls, refs};
 use crate::connection::{Conn, RemoteRef};
@@ -193,10 +194,10 @@ impl<T: Track> Replica<T> {
             let core: Arc<Core<T>> = Core::new(Origin::There(remote));
             core
         });
-        let core = core
-            .any()
-            .downcast::<Core<T>>()
-            .map_err(|_| RpcError::Incompatible)?;
+        let core = core.any().downcast::<Core<T>>().map_err(|_| {
+            let why = "the same value is followed here as another type";
+            RpcError::Incompatible(why.to_owned())
+        })?;
         core.follow(None)?;
         Replica::of(core).begun().await
     }
@@ -649,6 +650,9 @@ impl<T: Track> Core<T> {
     fn restart(&self, remote: &Remote, why: &Applied) {
         let conn = &remote.reference.conn;
         tracing::warn!(peer = ?conn.peer, ?why, "a shared value's update does not fit; asking for all of it");
+        if *why == Applied::Astray {
+            conn.counters.went_astray();
+        }
         let now = Instant::now();
         let too_often = {
             let mut state = lock(&remote.state);
@@ -658,7 +662,8 @@ impl<T: Track> Core<T> {
             if !recent {
                 (state.failing_since, state.failures) = (Some(now), 0);
             }
-            state.failures += 1;
+            // One that went astray is our own fault, or that of the type.
+            state.failures += u32::from(*why != Applied::Astray);
             state.key = None;
             state.failures >= FAILURES_MAX
         };
@@ -693,15 +698,32 @@ fn change_by<T: Track>(
 ) -> Applied {
     let apply = AssertUnwindSafe(|| match change {
         Change::Snap { epoch, rev, .. } => follower.snapshot(epoch, rev, payload, refs),
-        Change::Delta { from, to, .. } => follower.delta(from, to, payload, refs),
+        Change::Delta { from, to, hash } => {
+            let applied = follower.delta(from, to, payload, refs);
+            match (hash, follower.value()) {
+                // A value of another version says less, or more.
+                (Some(theirs), Some(value)) if !follower.is_translated() => {
+                    let ours = state_hash(value).map(u64::to_be_bytes);
+                    match ours.is_some_and(|ours| ours != theirs) {
+                        true => follower.astray(),
+                        false => applied,
+                    }
+                }
+                _ => applied,
+            }
+        }
     });
     catch_unwind(apply)
         .unwrap_or_else(|_| Applied::Torn(PatchError::Value("reading it panicked".to_owned())))
 }
 
 /// How the host's type is read as ours.
-fn translation_of(_theirs: &[u8], _ours: &Schema) -> Result<Translation, RpcError> {
-    Err(RpcError::Incompatible)
+fn translation_of(theirs: &[u8], ours: &Schema) -> Result<Translation, RpcError> {
+    let malformed = |_| RpcError::Incompatible("its description is malformed".to_owned());
+    let theirs = Descriptor::parse(theirs).map_err(malformed)?;
+    let ours = Descriptor::parse(ours.bytes()).map_err(malformed)?;
+    let translation = Translation::between(&theirs, &ours);
+    translation.map_err(|why| RpcError::Incompatible(why.to_string()))
 }
 
 impl<T: Track> Sink for Core<T> {
