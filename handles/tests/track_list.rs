@@ -127,6 +127,23 @@ fn the_edits_of_ten_thousand_structs_are_small() {
 }
 
 #[test]
+fn a_sort_of_an_almost_sorted_list_is_a_few_moves() {
+    let list: List<Row> = (0..10_000).map(row).collect();
+    let sorted = patch(&list, |l| {
+        l.extend([row(77), row(5_000), row(9_000)]);
+        l[300].0 = 8_000;
+        l.sort_by_key(|row| row.0);
+    });
+    assert!(sorted.len() <= 130, "sort: {}", sorted.len());
+    let rotated = patch(&numbers(0..200), |l| l.rotate_right(3));
+    assert_eq!(rotated.len(), 2 + 3 * 5);
+    // What is all mixed up is one permutation.
+    let mixed = patch(&numbers(0..200), |l| l.sort_by_key(|n| n * 77 % 200));
+    assert_eq!(mixed[..5], [0x92, 4, 0x94, 5, 1]);
+    assert!(mixed.len() < 220, "{}", mixed.len());
+}
+
+#[test]
 fn an_edit_allocates_nothing_in_proportion_to_the_list() {
     let mut list: List<Row> = (0..10_000).map(row).collect();
     list.reserve(1);

@@ -351,3 +351,28 @@ fn a_mutilated_patch_is_refused_or_told_on_and_never_panics() {
     }
     assert!(refused > 1_000 && applied > 1_000, "{refused}, {applied}");
 }
+
+#[test]
+fn every_order_is_told_whether_by_moves_or_by_a_permutation() {
+    let mut rng = Rng::new(0x50f7);
+    let list: List<u16> = (0..90).collect();
+    let mut longest = 0;
+    for n in 0..3_000 {
+        let mut keys: Vec<u16> = list.to_vec();
+        for _ in 0..n % 12 {
+            keys[rng.below(90) as usize] = rng.below(90) as u16;
+        }
+        let (mut ours, mut theirs) = (list.clone(), list.clone());
+        let shadow = ours.shadow();
+        ours.sort_by_key(|item| keys[usize::from(*item)]);
+        let mut model = list.to_vec();
+        model.sort_by_key(|item| keys[usize::from(*item)]);
+        assert_eq!(ours, model);
+        if let Some((patch, _)) = flush(&mut ours, &shadow) {
+            longest = longest.max(patch.len());
+            follow(&mut theirs, &patch, &mut rng);
+        }
+        assert_eq!(theirs, model);
+    }
+    assert!(longest <= 100, "{longest} bytes");
+}

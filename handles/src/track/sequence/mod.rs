@@ -10,6 +10,7 @@ mod difference;
 mod items;
 mod iter;
 mod log;
+mod moves;
 mod patch;
 mod places;
 mod reorder;

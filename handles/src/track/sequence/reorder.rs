@@ -1,5 +1,6 @@
-//! Items that change places among themselves: the shortest operation that tells it.
+//! Items that change places among themselves: the shortest operations that tell it.
 
+use super::moves::moves;
 use super::{Items, Sequence};
 use crate::track::Track;
 
@@ -79,21 +80,24 @@ impl<T: Track, S: Items<T>> Sequence<T, S> {
             }
             _ => {
                 order.iter_mut().for_each(|old| *old -= start);
-                self.permute(start, &order);
+                match moves(&order) {
+                    Some(moves) => moves
+                        .into_iter()
+                        .for_each(|(from, to)| self.shift(start + from, start + to)),
+                    None => self.permute(start, &order),
+                }
             }
         }
     }
 
     /// As std's `rotate_left` by at most the length.
     pub(crate) fn rotate_left(&mut self, by: usize) {
-        /// So many moves are shorter than a new order of what is longer than a few items.
-        const MOVES: usize = 3;
         let len = self.items.count();
         if by == 0 || by == len {
-        } else if by <= MOVES {
-            (0..by).for_each(|_| self.shift(0, len - 1));
-        } else if len - by <= MOVES {
-            (by..len).for_each(|_| self.shift(len - 1, 0));
+        } else if by == 1 {
+            self.shift(0, len - 1);
+        } else if by == len - 1 {
+            self.shift(len - 1, 0);
         } else {
             self.reorder((by..len).chain(0..by).collect());
         }
