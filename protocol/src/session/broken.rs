@@ -4,6 +4,7 @@ use helve_handles::{ObjectKey, Target};
 
 use super::incoming::{IncomingId, to_send};
 use super::tables::{Hosted, Outcome, Standing};
+use super::transfer::Of;
 use super::{Event, ImportKey, Object, Session};
 use crate::Code;
 use crate::fault::Fault;
@@ -23,7 +24,7 @@ impl<O: Object> Session<O> {
             return;
         };
         for target in self.live_names(k) {
-            self.post_broken(target, cause.code, &cause.message);
+            self.post_broken_ahead(target, cause);
             self.stop_stream(target);
             self.unsubscribe(target);
         }
@@ -55,6 +56,18 @@ impl<O: Object> Session<O> {
 
     pub(super) fn post_broken(&mut self, target: Target, code: Code, message: &str) {
         self.post(|buf| frame::write_broken(buf, target, code, message));
+    }
+
+    /// BROKEN of a name of which a payload may be under way, which is given up next: an abort goes ahead of what waits
+    /// (R18.14), and so must this (R18.13, R18.15). Its name is introduced: the peer asked for what is under way.
+    fn post_broken_ahead(&mut self, target: Target, cause: &Fault) {
+        let transfers = &self.flow.transfers;
+        if transfers.is_under_way(Of::Data(target)) || transfers.is_under_way(Of::Shared(target)) {
+            let (code, text) = (cause.code, &cause.message);
+            self.post_ahead(|buf| frame::write_broken(buf, target, code, text));
+        } else {
+            self.post_broken(target, cause.code, &cause.message);
+        }
     }
 
     pub(super) fn on_broken(&mut self, target: Target, fault: Fault) {

@@ -246,6 +246,15 @@ impl<O: Object> Session<O> {
         if let Some(stream) = self.consumers.get_mut(&key) {
             stream.end.get_or_insert_with(|| Some(fault.clone()));
             self.wakes.extend(stream.waker.take());
+            // What is under way is given up (R18.13), and what is behind it is not read without it.
+            let whole = |(_, items, _): &(_, Came, _)| matches!(items, Came::Whole(_));
+            let whole = stream.queue.iter().take_while(|item| whole(item)).count();
+            for (_, items, caps) in stream.queue.split_off(whole) {
+                self.discard(caps);
+                if let Came::Head(head) = items {
+                    self.forget_items(head);
+                }
+            }
         }
     }
 

@@ -214,3 +214,31 @@ fn a_payload_above_the_frame_limit_is_refused_and_the_subscription_stands() {
     assert_eq!(changes(&mut pair, follow), [snap(1)]);
     pair.finish();
 }
+
+#[test]
+fn the_broken_of_what_is_under_way_goes_ahead_of_what_waits_for_its_slot() {
+    // R18.15, R18.14, R22.3: the abort does, and it is right only behind the BROKEN.
+    let mut pair = Pair::with(&Setup {
+        limits: Limits::default().with_transfers(1),
+        ..Setup::default()
+    });
+    let (_, import) = shared(&mut pair);
+    let follow = follow(&mut pair, import, None);
+    let root = pair.root(A);
+    let call = pair.call(A, root, &[]);
+    pair.run();
+    let (hosted, key, _) = subscribed(&mut pair);
+    publish(&mut pair, key, snap(1), &bytes(LONG));
+    let running = pair.started(B);
+    let long = value(100_000);
+    pair.respond(B, running, Reply::Shared(&long, &[]));
+    pair.transmit(B);
+    pair.deliver(A, 2);
+    pair.revoke(B, &hosted);
+    pair.settle();
+    let end = ended(&mut pair, follow).expect("a fault");
+    assert_eq!(end.code, Code::Broken);
+    pair.ok(A, call);
+    drop(hosted);
+    pair.finish();
+}

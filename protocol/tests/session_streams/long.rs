@@ -292,3 +292,21 @@ fn a_stream_among_the_items_of_another_waits_for_a_place() {
     }
     pair.finish();
 }
+
+#[test]
+fn a_stream_that_is_revoked_with_items_under_way_ends_and_nobody_is_blamed() {
+    // R18.13, R22.3
+    let mut pair = Pair::new();
+    let (key, import) = stream(&mut pair);
+    send(&mut pair, B, key, SMALL);
+    send(&mut pair, B, key, &items(LONG));
+    pair.transmit(B);
+    pair.deliver(A, 2);
+    let object = pair.end(B).streams[0].0.clone();
+    pair.revoke(B, &object);
+    pair.settle();
+    read(&mut pair, A, import);
+    assert_eq!(end(&mut pair, A, import).unwrap().code, Code::Broken);
+    drop(object);
+    pair.finish();
+}
