@@ -256,7 +256,13 @@ impl<T> RisingMap<T> {
         *place = None;
         self.in_ring -= 1;
         if id == self.base {
-            self.advance();
+            // Mostly the next one is there.
+            let next = self.slots.get(self.slot(id + 1));
+            if self.in_ring > 0 && next.is_some_and(Option::is_some) {
+                self.base = id + 1;
+            } else {
+                self.advance();
+            }
         }
         Some(taken)
     }

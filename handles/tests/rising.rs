@@ -21,15 +21,25 @@ fn it_behaves_as_a_map_whatever_the_gaps_and_lifetimes() {
             1 + random(200) as usize,
         );
         for step in 0..500u64 {
-            id += 1 + random(gap);
-            assert_eq!(map.insert(id, step), Ok(()));
+            if random(4) == 0 {
+                id = map.next_id();
+                map.push(step);
+            } else {
+                id += 1 + random(gap);
+                assert_eq!(map.insert(id, step), Ok(()));
+            }
             model.insert(id, step);
             while model.len() > keep || random(3) == 0 && !model.is_empty() {
                 let victim = *model
                     .keys()
                     .nth(random(model.len() as u64) as usize)
                     .unwrap();
-                assert_eq!(map.remove(victim), model.remove(&victim));
+                let removed = match random(2) {
+                    0 => map.take_if(victim, |step| Some(*step)),
+                    _ => map.remove(victim),
+                };
+                assert_eq!(removed, model.remove(&victim));
+                assert_eq!(map.take_if(victim, |step| Some(*step)), None);
                 assert_eq!(map.remove(victim), None);
             }
             assert_eq!(map.len(), model.len());

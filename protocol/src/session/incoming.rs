@@ -241,7 +241,7 @@ impl<O: Object> Session<O> {
     }
 
     /// Charges the peer for a call with `len` bytes of arguments (R13). Returns the charge.
-    #[inline]
+    #[inline(always)]
     pub(super) fn charge_peer(
         &mut self,
         counts: bool,

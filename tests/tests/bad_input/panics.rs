@@ -75,7 +75,7 @@ impl Wire for Half {
     }
 }
 
-#[interface]
+#[interface(id = "test.Mine")]
 trait Mine {
     async fn half(&self, half: Half);
     async fn echo(&self, text: &str) -> String;
@@ -149,5 +149,33 @@ async fn a_panic_around_a_method_fails_that_call_alone() {
         assert_eq!(limited(mine.fine()).await, Ok(7));
     }
     drop(mine);
+    harness.finish().await;
+}
+
+/// The same interface, as one sees it who wants no answers.
+#[interface(id = "test.Mine")]
+trait Untold {
+    #[oneway]
+    async fn bomb(&self, at_drop: bool, wait: bool);
+    #[oneway]
+    async fn rude(&self, wait: bool);
+    async fn fine(&self) -> u32;
+}
+
+#[tokio::test]
+async fn a_panic_around_a_one_way_call_takes_no_other_of_its_run_with_it() {
+    // R12.1, R12.6: each of them ends, or the flush would not.
+    let harness = Harness::memory(&Tracker::new(), MineHandle::new(Field));
+    let untold: UntoldHandle = harness.connect().await;
+    for _ in 0..10 {
+        drop(untold.rude(false));
+        drop(untold.bomb(true, false));
+        drop(untold.bomb(false, false));
+    }
+    let error = limited(untold.flush()).await;
+    assert!(matches!(error, Err(RpcError::Internal(_))), "{error:?}");
+    assert_eq!(limited(untold.flush()).await, Ok(()), "told, and cleared");
+    assert_eq!(limited(untold.fine()).await, Ok(7));
+    drop(untold);
     harness.finish().await;
 }
