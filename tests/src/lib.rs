@@ -31,6 +31,10 @@ mod book {
     struct Observing;
     #[doc = include_str!("../../docs/security.md")]
     struct Security;
+    #[doc = include_str!("../../docs/deltas.md")]
+    struct Deltas;
+    #[doc = include_str!("../../docs/shared-values.md")]
+    struct SharedValues;
     #[doc = include_str!("../../docs/streams.md")]
     struct Streams;
 }
