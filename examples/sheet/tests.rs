@@ -1,4 +1,5 @@
-//! The sheet over a real connection, and its file.
+//! The sheet over a real connection, and its file. It connects as a program does; that tables end empty is shown
+//! where the harness is.
 
 use super::*;
 
@@ -35,6 +36,7 @@ async fn notes_of_three_people_cost_less_than_a_twentieth_of_whole_sheets() {
 #[tokio::test]
 async fn a_cell_that_is_not_there_is_refused_and_nothing_changes() {
     let (sheet, url) = served().await;
+    // harness: the example is tested as it is used
     let book: BookHandle = helve::connect(&url).await.expect("connects");
     let before = sheet.read(Sheet::clone).await.expect("here");
     let refused = book.write(1000, 0, "x".into()).await;
@@ -47,6 +49,7 @@ async fn a_cell_that_is_not_there_is_refused_and_nothing_changes() {
 #[tokio::test]
 async fn a_sheet_that_was_sorted_and_saved_reads_back() {
     let (sheet, url) = served().await;
+    // harness: the example is tested as it is used
     let book: BookHandle = helve::connect(&url).await.expect("connects");
     let replica = book
         .sheet()

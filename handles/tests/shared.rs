@@ -200,6 +200,7 @@ fn a_follower_never_applies_what_does_not_lead_on() {
 
 #[test]
 fn a_change_from_elsewhere_is_made_whole_or_not_at_all() {
+    // P1.7, P1.9: all or nothing, within a quota.
     let mut owner = Tracked::new(doc("t"));
     let payload = |bytes: &[u8]| Payload::of(bytes.to_vec(), Vec::new());
     let good = payload(&[0x93, 1, 0, 0x92, 0, 9]);

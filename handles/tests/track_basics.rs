@@ -40,6 +40,7 @@ fn a_long_string_is_spliced_in_utf16_units_and_a_short_one_is_set() {
 
 #[test]
 fn an_offset_inside_a_surrogate_pair_is_refused() {
+    // P1.2
     let mut text = "😀b".to_owned();
     let patch = [0x94, 5, 1, 0, 0xa1, b'x'];
     assert_eq!(apply(&mut text, &patch), Err(PatchError::Range));
@@ -49,6 +50,7 @@ fn an_offset_inside_a_surrogate_pair_is_refused() {
 
 #[test]
 fn a_change_in_some_passes_through_and_another_state_is_set() {
+    // P1.6: `None` is a Set.
     assert_eq!(
         change(&Some(1_u8), |v| *v = Some(2)),
         Some(vec![0x92, 0, 2])
@@ -84,6 +86,7 @@ fn a_wide_node_has_a_long_header() {
 
 #[test]
 fn a_patch_that_is_cut_short_or_too_deep_is_refused() {
+    // P1.1: as many elements as the node has.
     let patch = change(&(1_u8, "x".repeat(30)), |t| {
         t.0 = 2;
         t.1.push('y');
@@ -117,4 +120,62 @@ fn a_counter_tells_what_was_added_unless_it_was_set() {
     assert_eq!(patch, Some(vec![0x92, 0, 6]));
     assert_eq!(change(&Counter::new(5), |counter| _ = counter.add(0)), None);
     assert!(change(&Counter::new(i64::MAX), |counter| _ = counter.add(1)).is_some());
+}
+
+#[test]
+fn an_index_that_is_not_in_its_shortest_form_is_refused() {
+    // P1.1
+    let long = [0x93, 1, 0xcc, 0, 0x92, 0, 9];
+    assert_eq!(apply(&mut (1_u8,), &long), Err(PatchError::Form));
+}
+
+#[test]
+fn a_permutation_that_is_none_is_refused() {
+    use helve_handles::track::List;
+    // P1.3
+    let mut words: List<u16> = [10, 20, 30].into_iter().collect();
+    assert_eq!(
+        apply(&mut words, &[0x92, 4, 0x94, 5, 0, 3, 0xc4, 3, 2, 0, 1]),
+        Ok(())
+    );
+    assert_eq!(words[..], [30, 10, 20]);
+    for bad in [[0, 0, 1], [0, 1, 3], [2, 2, 2]] {
+        let patch = [&[0x92, 4, 0x94, 5, 0, 3, 0xc4, 3][..], &bad].concat();
+        assert_eq!(apply(&mut words, &patch), Err(PatchError::Range));
+    }
+}
+
+#[test]
+fn a_key_that_is_missing_takes_a_value_or_nothing() {
+    use helve_handles::track::Map;
+    // P1.4
+    let mut map: Map<u8, (u8, u8)> = [(1, (1, 1))].into_iter().collect();
+    assert_eq!(apply(&mut map, &[0x93, 2, 9, 0xc0]), Ok(()));
+    let change = [0x93, 2, 9, 0x93, 1, 0, 0x92, 0, 5];
+    assert_eq!(apply(&mut map, &change), Err(PatchError::Missing));
+    assert_eq!(apply(&mut map, &[0x93, 2, 9, 0x92, 0, 0x92, 7, 8]), Ok(()));
+    assert_eq!(map.get(&9), Some(&(7, 8)));
+}
+
+#[test]
+fn a_value_that_would_nest_too_deep_is_not_written() {
+    use helve_handles::patch::{EncodeError, Patcher};
+    // P1.8
+    #[derive(Clone)]
+    struct Deep(u32);
+    impl serde::Serialize for Deep {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            match self.0 {
+                0 => serializer.serialize_u8(0),
+                n => [Deep(n - 1)].serialize(serializer),
+            }
+        }
+    }
+    let written = |levels| {
+        let mut patcher = Patcher::new();
+        patcher.leaf(&Deep(levels))?;
+        patcher.finish().map(drop)
+    };
+    assert_eq!(written(64), Ok(()));
+    assert_eq!(written(65), Err(EncodeError::TooDeep));
 }

@@ -65,6 +65,7 @@ fn the_same_variant_tells_its_fields_and_another_one_is_set() {
 #[test]
 fn a_node_of_another_variant_is_refused() {
     let line = Shape::Line(1, 2, 3);
+    // P1.5
     assert_eq!(
         refused(&line, &[0x94, 6, 1, 0, 0x92, 0, 1]),
         PatchError::Variant
