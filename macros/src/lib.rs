@@ -1,4 +1,4 @@
-//! The macros of helve, `#[interface]`, `#[derive(Wire)]` and `#[derive(Track)]`. Use them through the crate `helve`: what they generate
+//! The macros of helve, `#[interface]`, `#[derive(Wire)]`, `#[derive(Track)]` and `#[derive(Key)]`. Use them through the crate `helve`: what they generate
 //! names its hidden module `__rt`. Compiled examples stand at the re-exports in `helve`: a macro crate knows no runtime.
 #![forbid(unsafe_code)]
 
@@ -113,4 +113,14 @@ pub fn wire(item: TokenStream) -> TokenStream {
 #[proc_macro_derive(Track, attributes(track, wire, serde))]
 pub fn track(item: TokenStream) -> TokenStream {
     track::expand(item.into()).into()
+}
+
+/// Makes a type one that may be the key of a tracked map, or an item of a tracked set: a newtype or tuple struct of keys,
+/// or an enum without payload. Goes beside `Wire`, and the type is `Clone`, `Eq`, and `Ord` or `Hash` for the map.
+///
+/// Patches tell keys apart by their bytes, so `PartialEq` has to be the derived one, or one that says the same. Refused:
+/// whatever else than fields and names decides what is written.
+#[proc_macro_derive(Key, attributes(track, wire, serde))]
+pub fn key(item: TokenStream) -> TokenStream {
+    track::key::expand(item.into()).into()
 }

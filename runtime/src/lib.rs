@@ -213,6 +213,26 @@ mod security {}
 pub mod track {
     pub use helve_handles::shared::{Edit, Tracked, UpdateError};
     pub use helve_handles::track::*;
+    /// # Example
+    /// ```
+    /// use helve::prelude::*;
+    /// use helve::track::{Key, Map};
+    ///
+    /// #[derive(Wire, Key, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    /// pub struct Sku(String);
+    ///
+    /// #[derive(Wire, Key, Clone, PartialEq, Eq, PartialOrd, Ord)]
+    /// pub enum Shelf {
+    ///     Left,
+    ///     Right,
+    /// }
+    ///
+    /// #[derive(Wire, Track, Clone)]
+    /// pub struct Stock {
+    ///     counts: Map<(Shelf, Sku), u32>,
+    /// }
+    /// ```
+    pub use helve_macros::Key;
 }
 
 /// What most programs need: `use helve::prelude::*;`.
@@ -230,8 +250,8 @@ pub mod __rt {
         pub use std::mem::swap;
 
         pub use helve_handles::patch::{EncodeError, Node, PatchError, PatchReader, Patcher, Tag};
-        pub use helve_handles::track::Track;
         pub use helve_handles::track::part::*;
+        pub use helve_handles::track::{Key, Track};
     }
 
     pub use std::borrow::ToOwned;

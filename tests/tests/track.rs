@@ -5,6 +5,7 @@
 mod track {
     mod enums;
     mod hygiene;
+    mod keys;
     mod structs;
 }
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Track;
+use super::{Key, Track};
 use crate::patch::{EncodeError, Node, PatchError, PatchReader, Patcher, Slot};
 use crate::wire::Typed;
 
@@ -58,6 +58,12 @@ pub trait Part {
 pub trait Held {
     /// The type that the user wrote.
     type T: Track;
+}
+
+/// The marker of a field of a key.
+pub trait Keyed {
+    /// The type that the user wrote.
+    type T: Key;
 }
 
 /// A field that is tracked by itself.

@@ -1,8 +1,11 @@
 //! `#[derive(Track)]`. It sees a type as `#[derive(Wire)]` does: [`options`] reads its own attributes, [`check`] says what
-//! cannot be tracked, [`part`] chooses how each field is handled, [`generate`] writes the impl.
+//! cannot be tracked, [`part`] chooses how each field is handled, [`group`] puts together those of a variant, [`generate`]
+//! writes the impl. [`key`] is `#[derive(Key)]`.
 
 mod check;
 mod generate;
+mod group;
+pub(crate) mod key;
 pub(crate) mod options;
 mod part;
 
