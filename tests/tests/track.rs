@@ -3,10 +3,14 @@
 #![allow(unreachable_pub, reason = "written as a library would write it")]
 
 mod track {
+    mod corrupt;
     mod enums;
     mod hygiene;
     mod keys;
+    mod play;
     mod structs;
+    mod vectors;
+    mod zoo;
 }
 
 use helve::Track;

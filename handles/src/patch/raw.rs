@@ -92,6 +92,19 @@ impl<'a> Raw<'a> {
         Ok(len)
     }
 
+    /// As [`array`](Self::array), in its shortest form: the head of a node or operation.
+    ///
+    /// # Errors
+    /// As there, or a longer form.
+    pub fn short_array(&mut self) -> Result<usize, PatchError> {
+        let marker = self.peek();
+        let len = self.array()?;
+        match (marker, len) {
+            (Some(0xdc), ..=0xf) | (Some(0xdd), ..=0xffff) => Err(PatchError::Form),
+            _ => Ok(len),
+        }
+    }
+
     /// A map's length: no more than there are entries in the bytes left.
     ///
     /// # Errors

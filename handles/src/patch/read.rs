@@ -120,7 +120,7 @@ impl<'a> PatchReader<'a> {
         F: FnMut(&mut Self, Node) -> Result<(), PatchError>,
     {
         self.deeper(|reader| {
-            let len = reader.raw.array()?;
+            let len = reader.raw.short_array()?;
             let tag = reader.raw.uint()?;
             let node = match (tag, len) {
                 (0, 2) => Node::Set,
@@ -161,7 +161,7 @@ impl<'a> PatchReader<'a> {
             return apply(self, Slot::Unset);
         }
         let mut ahead = self.raw;
-        match (ahead.array()?, ahead.uint()?) {
+        match (ahead.short_array()?, ahead.uint()?) {
             (2, 0) => self.deeper(|reader| {
                 reader.raw = ahead;
                 apply(reader, Slot::Set)
@@ -358,7 +358,7 @@ impl<'a> PatchReader<'a> {
     ) -> Result<(), PatchError> {
         for _ in 0..ops {
             self.deeper(|reader| {
-                let len = reader.raw.array()?;
+                let len = reader.raw.short_array()?;
                 let (op, exact) = match reader.raw.uint()? {
                     0 => (Op::At, Some(3)),
                     1 if len >= 3 => (Op::Splice, None),

@@ -7,7 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{Identity, Track};
 use crate::lease::Lease;
-use crate::patch::{EncodeError, PatchError, PatchReader, Patcher};
+use crate::patch::{EncodeError, PatchError, PatchReader, Patcher, Slot};
 use crate::schema::{TypeDesc, TypeRef};
 use crate::wire::Wire;
 
@@ -101,7 +101,15 @@ impl<T: Track> Track for Nested<T> {
     }
 
     fn patch(&mut self, reader: &mut PatchReader<'_>) -> Result<(), PatchError> {
-        (**self).patch(reader)
+        reader.slot(&mut |reader, slot| match slot {
+            // Another one, as the host's is that wrote it.
+            Slot::Set => {
+                *self = reader.value()?;
+                Ok(())
+            }
+            Slot::Change => (**self).patch(reader),
+            Slot::Unset => Err(PatchError::Shape),
+        })
     }
 
     fn adopt(&mut self, old: &mut Self) {
