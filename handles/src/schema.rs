@@ -11,7 +11,7 @@
 //!   8 flatten; view: the one that a session needs to see it. repr: `[]`, `[tag]`, `[tag, content]`, or `[nil]` for untagged.
 //!
 //! An interface is `[id, docs, [method*], [type*]]`, method `[name, docs, flags, [arg*], ref, error ref or nil]`, arg
-//! `[name, kind, ref, flags]`: method flags 1 oneway, 2 exclusive, 4 detached; kinds 0 value, 1 lent; arg flags
+//! `[name, kind, ref, flags]`: method flags 1 oneway, 2 exclusive, 4 detached; kinds 0 value, 1 lent, 2 by reference (`&mut`); arg flags
 //! 1 default. For its hash all docs are empty.
 
 use std::any::TypeId;
@@ -266,7 +266,7 @@ pub struct ArgDesc {
     pub name: &'static str,
     /// How it is passed.
     pub kind: Kind,
-    /// Its type; of a `&T` the `T`, of a `&[T]` the sequence.
+    /// Its type; of a `&T` or `&mut T` the `T`, of a `&[T]` the sequence.
     pub ty: TypeRef,
     /// `#[default]`: an older caller may leave it out.
     pub default: bool,
@@ -280,6 +280,8 @@ pub enum Kind {
     Value,
     /// Borrowed: handles inside are lent for the call.
     Lent,
+    /// `&mut T`: what the method changes in it changes at the caller (R24).
+    Ref,
 }
 
 /// The canonical encoding of a type or an interface, and its hash.

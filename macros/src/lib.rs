@@ -56,10 +56,11 @@ use proc_macro::TokenStream;
 /// | `T: Wire` | a value; handles inside are given |
 /// | `&str`, `&[u8]` | a value, borrowed at both ends |
 /// | `&T`, `&[T]` | a value; handles inside are lent: dead when the call ends. `T: Clone`, for local calls |
+/// | `&mut T` | by reference: what the method changes in it, its caller has when the call returns `Ok`. `T: Track` |
 /// | `#[default] x: T` | trailing; an older caller may leave it out, then it is `T::default()` |
 /// | `cx: &Cx` | not at all: it is the context of the call, and no parameter of the handle's method |
 ///
-/// `&mut T`, `Streaming<T>` and `Shared<T>` are not in this version.
+/// The handle's method takes `&mut T` or `&mut Tracked<T>` for `&mut T`, and returns a `CallMut`, which borrows them.
 #[proc_macro_attribute]
 pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
     interface::expand(options.into(), item.into()).into()

@@ -5,6 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use helve_handles::shared::Payload;
 use helve_handles::wire::{Typed, Wire};
 use helve_protocol::blob::Blob;
 use helve_protocol::rope::Rope;
@@ -40,7 +41,16 @@ impl Args {
         }
     }
 
-    fn next_bytes(&self) -> Result<&[u8], RpcError> {
+    /// A node among the bytes of an argument, with its references.
+    pub(crate) fn node(&self, bytes: &[u8]) -> Payload {
+        let mut caps = self.caps.take();
+        let node = caps::node(Bytes::copy_from_slice(bytes), &mut caps);
+        self.caps.replace(caps);
+        node
+    }
+
+    /// The bytes of the next argument.
+    pub(crate) fn next_bytes(&self) -> Result<&[u8], RpcError> {
         let left = self
             .left
             .get()
@@ -56,7 +66,11 @@ impl Args {
     }
 
     fn next<'a, T: Deserialize<'a>>(&'a self) -> Result<T, RpcError> {
-        let bytes = self.next_bytes()?;
+        self.read(self.next_bytes()?)
+    }
+
+    /// A value among the bytes of an argument.
+    pub(crate) fn read<'a, T: Deserialize<'a>>(&self, bytes: &'a [u8]) -> Result<T, RpcError> {
         let mut caps = self.caps.take();
         let value = caps::decode(bytes, &mut caps);
         self.caps.replace(caps);
@@ -171,6 +185,23 @@ impl Put<'_> {
         } else {
             self.put(value)
         }
+    }
+
+    /// The same, which long bytes are not sent apart from.
+    pub fn unbroken<M: Typed>(&mut self, value: &M::T) -> &mut Self {
+        self.put_wire(value);
+        self
+    }
+
+    pub(crate) fn put_wire<T: Wire>(&mut self, value: &T) {
+        if !value.__put(self.bytes) {
+            self.put(value);
+        }
+    }
+
+    /// The call ends here. The first error counts.
+    pub(crate) fn fail(&mut self, error: RpcError) {
+        self.failed.get_or_insert(error);
     }
 
     /// `&T`: handles inside are lent for the call.

@@ -39,6 +39,9 @@ use tokio::runtime::{Builder, EnterGuard, Handle};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use helve_handles::wire::Wire;
+
+use crate::byref::CallMut;
 use crate::call::Call;
 use crate::client::{Connect, ConnectError};
 use crate::error::{CallFailure, RpcError};
@@ -96,19 +99,48 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
     #[track_caller]
     pub fn wait(mut self) -> Result<T, E> {
         refuse_async_code();
-        let background = Background::running();
-        let _entered = background.as_ref().and_then(Background::enter);
-        let parked = Parked::new();
-        loop {
-            if let Some(result) = parked.poll(|task| self.step(task)) {
-                return result;
-            }
-            // Without a timer: there may be no runtime here to drive one.
-            if parked.until(self.gives_up_at()).is_err() {
-                self.cancel(Code::Deadline);
-                return Err(RpcError::Deadline.into());
-            }
+        let result = run(&mut self, Call::step, Call::gives_up_at);
+        result.unwrap_or_else(|Late| {
+            self.cancel(Code::Deadline);
+            Err(RpcError::Deadline.into())
+        })
+    }
+}
+
+impl<A, T: Wire, E: CallFailure> CallMut<A, T, E> {
+    /// Makes the call from code without async, as [`Call::wait`] does.
+    ///
+    /// # Errors
+    /// As the call in async code.
+    ///
+    /// # Panics
+    /// Inside async code, where it would block every other task: write `.await` there.
+    #[track_caller]
+    pub fn wait(mut self) -> Result<T, E> {
+        refuse_async_code();
+        let result = run(&mut self, CallMut::step, CallMut::gives_up_at);
+        result.unwrap_or_else(|Late| {
+            self.cancel(Code::Deadline);
+            Err(RpcError::Deadline.into())
+        })
+    }
+}
+
+/// Steps a call until it is done, or until the moment that it gives up at.
+fn run<C, R>(
+    call: &mut C,
+    step: impl Fn(&mut C, &mut Context<'_>) -> Option<R>,
+    gives_up_at: impl Fn(&C) -> Option<Instant>,
+) -> Result<R, Late> {
+    let background = Background::running();
+    let _entered = background.as_ref().and_then(Background::enter);
+    let parked = Parked::new();
+    loop {
+        if let Some(result) = parked.poll(|task| step(call, task)) {
+            return Ok(result);
         }
+        // Without a timer: there may be no runtime here to drive one.
+        parked.until(gives_up_at(call))?;
     }
 }
 

@@ -50,6 +50,11 @@ impl Unsent {
         Unsent { args, caps }
     }
 
+    /// The same of arguments that are held already.
+    pub(crate) fn of(args: Blob, caps: Option<Box<OutCaps>>) -> Unsent {
+        Unsent { args, caps }
+    }
+
     #[inline]
     fn body(&self) -> Body<'_> {
         match self.caps.as_ref().and_then(|caps| caps.rope.as_ref()) {
@@ -123,7 +128,7 @@ pub struct Call<T, E = RpcError> {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-type Decode<T, E> = fn(&Arc<Conn>, Answer<ObjectRef>) -> Result<T, E>;
+pub(crate) type Decode<T, E> = fn(&Arc<Conn>, Answer<ObjectRef>) -> Result<T, E>;
 
 enum State<T, E> {
     /// On a local object, not polled.
@@ -202,6 +207,11 @@ impl<T: Send + 'static, E: Send + 'static> Call<T, E> {
         self.deadline
     }
 
+    /// Gives up then.
+    pub(crate) fn give_up_at(&mut self, at: Option<Instant>) {
+        self.deadline = at;
+    }
+
     /// Makes the call part of a trace: this one, not that of the context it is made in.
     ///
     /// ```
@@ -242,6 +252,23 @@ impl<T: Send + 'static, E: CallFailure> Call<T, E> {
     pub(crate) fn local(future: Local<T, E>) -> Self {
         Call::new(State::Local(future))
     }
+
+    /// A remote one whose result is read by `decode`.
+    pub(crate) fn remote_with(
+        remote: Arc<RemoteRef>,
+        lease: Option<Lease>,
+        method: u32,
+        unsent: Unsent,
+        decode: Decode<T, E>,
+    ) -> Self {
+        Call::new(State::Unsent {
+            remote,
+            lease,
+            method,
+            unsent,
+            decode,
+        })
+    }
 }
 
 impl<T: Wire, E: CallFailure> Call<T, E> {
@@ -251,13 +278,7 @@ impl<T: Wire, E: CallFailure> Call<T, E> {
         method: u32,
         unsent: Unsent,
     ) -> Self {
-        Call::new(State::Unsent {
-            remote,
-            lease,
-            method,
-            unsent,
-            decode,
-        })
+        Call::remote_with(remote, lease, method, unsent, decode)
     }
 }
 

@@ -4,9 +4,11 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use helve_handles::lease::Lease;
 use helve_handles::patch::EncodeError;
 use helve_handles::references::{self, Reference};
+use helve_handles::shared::Payload;
 use helve_handles::wire::Wire;
 use helve_protocol::rope::Rope;
 use helve_protocol::session::{Cap, Received};
@@ -32,6 +34,19 @@ pub(crate) struct OutCaps {
     pub(crate) rope: Option<Rope>,
     /// Why a reference could not be sent: serde's errors carry only a text.
     failed: Option<RpcError>,
+}
+
+impl OutCaps {
+    /// The same references, for another frame.
+    pub(crate) fn copy(&self) -> Box<OutCaps> {
+        Box::new(OutCaps {
+            caps: self.caps.clone(),
+            keep: self.keep.clone(),
+            trace: self.trace.clone(),
+            rope: self.rope.clone(),
+            failed: None,
+        })
+    }
 }
 
 /// The references of one frame that came; each is taken at most once, the rest is released with this.
@@ -156,6 +171,60 @@ pub(crate) fn encode_wire<T: Wire>(
     }
 }
 
+/// A node whose references stand in `caps`, as one that holds its own. The rest stays there.
+pub(crate) fn node(bytes: Bytes, caps: &mut Option<Box<InCaps>>) -> Payload {
+    let mut list = Vec::new();
+    let mut numbered = Vec::new();
+    if let Some(caps) = caps {
+        let place = |index: usize| {
+            let taken = caps.caps.get_mut(index).and_then(Option::take);
+            list.push(match taken {
+                Some(what) => refs::came_alone(Taken {
+                    conn: caps.conn.clone(),
+                    what,
+                    lease: caps.lease.clone(),
+                }),
+                // Taken before: whoever reads it is told.
+                None => Reference::new(()),
+            });
+            list.len() - 1
+        };
+        // What cannot be walked fails when it is read.
+        let walked = helve_handles::patch::renumber(&bytes, &mut numbered, place);
+        if walked.is_some() && !list.is_empty() {
+            return Payload::of(numbered, list);
+        }
+    }
+    Payload {
+        bytes,
+        refs: Arc::default(),
+    }
+}
+
+/// Appends a node that holds its own references, and those to `caps`.
+pub(crate) fn put_node(
+    conn: &Arc<Conn>,
+    node: &Payload,
+    bytes: &mut Vec<u8>,
+    caps: &mut Option<Box<OutCaps>>,
+) -> Result<(), RpcError> {
+    if node.refs.is_empty() {
+        bytes.extend_from_slice(&node.bytes);
+        return Ok(());
+    }
+    let out = caps.get_or_insert_default();
+    let base = out.caps.len();
+    for reference in node.refs.iter() {
+        let cap = refs::to_cap(reference, conn, out)?;
+        out.caps.push(cap);
+    }
+    let numbered = helve_handles::patch::renumber(&node.bytes, bytes, |index| base + index);
+    match numbered.filter(|()| out.caps.len() <= 255) {
+        Some(()) => Ok(()),
+        None => Err(RpcError::Encode(TOO_MANY.into())),
+    }
+}
+
 /// A value whose references stand in `caps`.
 pub(crate) fn decode<'a, T: Deserialize<'a>>(
     bytes: &'a [u8],
@@ -173,6 +242,7 @@ pub(crate) fn decode<'a, T: Deserialize<'a>>(
     result
 }
 
+pub(crate) const TOO_MANY: &str = "over 255 handles in one message: send them in parts";
 const OUTSIDE: &str = "a handle travels only as an argument or result of a call";
 
 /// `&argument`: every handle inside it is lent for the call (R3).
@@ -226,9 +296,7 @@ where
             Some(Scope::Out { conn, out, lend }) => {
                 let made = match u8::try_from(out.caps.len()) {
                     Ok(index) if index < 255 => make(conn, *lend, out).map(|cap| (index, cap)),
-                    _ => Err(RpcError::Encode(
-                        "over 255 handles in one message: send them in parts".into(),
-                    )),
+                    _ => Err(RpcError::Encode(TOO_MANY.into())),
                 };
                 match made {
                     Ok((index, cap)) => {

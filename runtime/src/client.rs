@@ -286,6 +286,7 @@ async fn greet<H: Remote>(
     let session = Session::new(config, None);
     let root = session.root();
     let conn = Conn::new(session, Role::Client, Node::new(), peer);
+    conn.kept.limit(limits.kept);
     let handle = H::from_ref(Ref::there(RemoteRef::new(
         conn.clone(),
         root,
@@ -343,7 +344,10 @@ impl Connection {
                 session.calls_slowed(),
             )
         });
+        let (kept, kept_bytes) = self.0.kept.sizes();
         Stats {
+            kept,
+            kept_bytes,
             exports: sizes.exports,
             imports: sizes.imports,
             opened: sizes.opened,

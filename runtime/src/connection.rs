@@ -13,6 +13,7 @@ use helve_protocol::session::{EndCause, Event, ImportKey, Role, Session, Time};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
+use crate::byref::Kept;
 use crate::node::{Node, ObjectRef};
 use crate::observe::{Interface, Spans};
 use crate::peer::Peer;
@@ -43,6 +44,8 @@ pub(crate) struct Conn {
     pub(crate) relays: Relays,
     /// Shared values, ours that the peer follows and the peer's that we follow.
     pub(crate) follows: Follows,
+    /// The peer's values that it passes as `&mut`.
+    pub(crate) kept: Kept,
     pub(crate) state: watch::Sender<State>,
     /// The link is gone too: the last Close was heard, or given up.
     pub(crate) unlinked: watch::Sender<bool>,
@@ -83,6 +86,7 @@ impl Conn {
             spans: Spans::default(),
             relays: Relays::default(),
             follows: Follows::default(),
+            kept: Kept::default(),
             state: watch::Sender::new(State::Connected),
             unlinked: watch::Sender::new(false),
         });
@@ -242,6 +246,7 @@ impl Conn {
         crate::spent::free(spent);
         self.abandon(&mut events);
         self.stop_all();
+        self.kept.limit(0);
         self.state.send_replace(State::Lost {
             code,
             reason: reason.to_owned(),

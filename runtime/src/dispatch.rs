@@ -62,6 +62,45 @@ pub(crate) struct Replies {
 /// A value that does not go among the replies of a turn.
 type Apart = (Bytes, Option<Box<OutCaps>>);
 
+/// How the result of a method is written.
+pub(crate) trait Written {
+    /// The result.
+    type T: Send + 'static;
+
+    /// Appends it to `bytes`, its references to `caps`.
+    fn encode(
+        conn: &Arc<Conn>,
+        value: &Self::T,
+        bytes: &mut Vec<u8>,
+        caps: &mut Option<Box<OutCaps>>,
+    ) -> Result<(), RpcError>;
+
+    /// It, where it is nothing but long bytes.
+    #[inline]
+    fn bulk(_: &Self::T) -> Option<&Bytes> {
+        None
+    }
+}
+
+impl<M: Typed> Written for M {
+    type T = M::T;
+
+    #[inline]
+    fn encode(
+        conn: &Arc<Conn>,
+        value: &M::T,
+        bytes: &mut Vec<u8>,
+        caps: &mut Option<Box<OutCaps>>,
+    ) -> Result<(), RpcError> {
+        caps::encode_wire(conn, value, bytes, caps)
+    }
+
+    #[inline]
+    fn bulk(value: &M::T) -> Option<&Bytes> {
+        value.__bulk()
+    }
+}
+
 /// What answers a call.
 struct Answering<'a> {
     conn: &'a Arc<Conn>,
@@ -161,8 +200,11 @@ impl<'a> Incoming<'a> {
         self.run::<M, E, F>(true, make);
     }
 
-    fn run<M: Typed, E: CallFailure, F>(self, detached: bool, make: impl FnOnce(&Cx, Args) -> F)
-    where
+    pub(crate) fn run<M: Written, E: CallFailure, F>(
+        self,
+        detached: bool,
+        make: impl FnOnce(&Cx, Args) -> F,
+    ) where
         F: Future<Output = Result<M::T, E>> + Send + 'static,
     {
         let Incoming {
@@ -312,7 +354,7 @@ struct Waits {
     long: Option<Bytes>,
 }
 
-fn spawn<M: Typed, E: CallFailure, F>(call: Waits, mut future: Place<F>)
+fn spawn<M: Written, E: CallFailure, F>(call: Waits, mut future: Place<F>)
 where
     F: Future<Output = Result<M::T, E>> + Send + 'static,
 {
@@ -401,7 +443,7 @@ impl Answering<'_> {
     /// Encodes a result and sends it. `replies` of the turn: the call was done in place, and brought no references, so
     /// nothing has to expire. They are handed to the session after the batch.
     #[inline]
-    fn answer<M: Typed>(self, value: M::T, replies: Option<&mut Replies>) {
+    fn answer<M: Written>(self, value: M::T, replies: Option<&mut Replies>) {
         self.expire();
         if self.kind == CallKind::Tell {
             drop(value);
@@ -414,7 +456,7 @@ impl Answering<'_> {
             }
             return;
         }
-        if let Some(bulk) = value.__bulk().filter(|_| self.kind == CallKind::Call) {
+        if let Some(bulk) = M::bulk(&value).filter(|_| self.kind == CallKind::Call) {
             let mut head = Vec::with_capacity(8);
             frame::put_bin_head(&mut head, bulk.len());
             let mut rope = Rope::from(Bytes::from(head));
@@ -454,7 +496,7 @@ impl Answering<'_> {
     }
 
     /// Writes a RET among the turn's replies. A value with references, or one that is too long, is given back instead.
-    fn write<M: Typed>(
+    fn write<M: Written>(
         &self,
         value: &M::T,
         replies: &mut Replies,
@@ -482,13 +524,13 @@ impl Answering<'_> {
     }
 
     /// A `Serialize` that panics fails its own call, as the method would.
-    fn encode<M: Typed>(
+    fn encode<M: Written>(
         &self,
         value: &M::T,
         bytes: &mut Vec<u8>,
         caps: &mut Option<Box<OutCaps>>,
     ) -> Result<(), RpcError> {
-        let encode = || caps::encode_wire(self.conn, value, bytes, caps);
+        let encode = || M::encode(self.conn, value, bytes, caps);
         catch_unwind(AssertUnwindSafe(encode)).unwrap_or_else(|panic| Err(panicked(&*panic)))
     }
 

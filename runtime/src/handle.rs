@@ -533,9 +533,14 @@ impl Far {
         }
     }
 
+    /// What it is made of.
+    pub(crate) fn into_parts(self) -> (Arc<RemoteRef>, Option<Lease>) {
+        (self.remote, self.lease)
+    }
+
     /// Encodes the arguments and hands all of it to `f`, or what went wrong to `failed`.
     #[inline]
-    fn encode<R>(
+    pub(crate) fn encode<R>(
         self,
         n: u32,
         args: impl FnOnce(&mut Put<'_>),

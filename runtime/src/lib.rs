@@ -44,6 +44,7 @@ mod args;
 pub mod axum;
 pub mod blocking;
 mod builtin;
+mod byref;
 mod call;
 mod caps;
 mod client;
@@ -73,6 +74,7 @@ pub mod tls;
 mod trace;
 pub mod transport;
 
+pub use byref::{CallMut, RefArg};
 pub use call::{Call, Receipt};
 pub use client::{Connect, ConnectError, Connection, connect, connect_over};
 pub use context::Cx;
@@ -279,6 +281,10 @@ pub mod __rt {
     pub use serde;
 
     pub use crate::args::{Args, Put};
+    pub use crate::byref::{
+        Back, ByRef, CallMut, InOut, Keeper, Opened, RefArg, Returned, Staged, borrow, call_mut,
+        put_ref, send_mut, serve_mut,
+    };
     pub use crate::call::{Call, Local, Receipt};
     pub use crate::context::Cx;
     pub use crate::dispatch::Incoming;

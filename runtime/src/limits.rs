@@ -43,6 +43,10 @@ pub struct SessionLimits {
     pub cancel_rate: u32,
     /// Calls that the peer may cancel at once before the rate counts. Default 400.
     pub cancel_burst: u32,
+    /// Bytes of the peer's values that are kept between calls which pass them as `&mut Tracked<T>` (R24.7), each counted as
+    /// it is on the wire. Beyond it the least recently used is forgotten, and sent whole again when it is passed again.
+    /// Default 16 MiB.
+    pub kept: usize,
     /// How long a method of this side may take. It is then dropped, its caller gets `Deadline`, and
     /// [`Stats::overdue`](crate::Stats::overdue) counts it. Default: as long as its caller waits.
     pub handler_deadline: Option<Duration>,
@@ -64,6 +68,7 @@ impl From<Limits> for SessionLimits {
             replay: None,
             cancel_rate: 200,
             cancel_burst: 400,
+            kept: 16 << 20,
             handler_deadline: None,
         }
     }
@@ -97,6 +102,12 @@ impl SessionLimits {
     /// Calls that the peer may cancel: a second, and at once; 0 counts as 1.
     pub fn with_cancels(mut self, rate: u32, burst: u32) -> SessionLimits {
         (self.cancel_rate, self.cancel_burst) = (rate.max(1), burst.max(1));
+        self
+    }
+
+    /// Bytes of values kept between calls that pass them as `&mut Tracked<T>`; 0: none is kept.
+    pub fn with_kept(mut self, kept: usize) -> SessionLimits {
+        self.kept = kept;
         self
     }
 

@@ -472,6 +472,7 @@ async fn greet<L: Link>(
         shared.node.clone(),
         peer.clone(),
     );
+    conn.kept.limit(shared.limits.kept);
     peer.set_connection(&conn);
     if *shared.stopped.borrow() {
         // Stopped while this one was being welcomed.

@@ -58,6 +58,10 @@ pub struct Stats {
     /// Methods of this side that were to end over a second ago, by a deadline or by CANCEL, and have not: they block, and hold
     /// their slot until they come back to the runtime. Each is logged once as a warning.
     pub stuck: usize,
+    /// Values of the peer that this side keeps between calls that pass them as `&mut Tracked<T>`.
+    pub kept: usize,
+    /// What they count for, of [`SessionLimits::kept`](crate::SessionLimits::kept) bytes.
+    pub kept_bytes: usize,
     /// Calls of the peer that were started later because it cancels more than
     /// [`SessionLimits::cancel_rate`](crate::SessionLimits::cancel_rate) allows (R21.7).
     pub slowed: u64,

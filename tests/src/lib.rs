@@ -17,6 +17,8 @@ pub mod tap;
 mod book {
     #[doc = include_str!("../../docs/acknowledgements.md")]
     struct Acknowledgements;
+    #[doc = include_str!("../../docs/by-reference.md")]
+    struct ByReference;
     #[doc = include_str!("../../docs/calls.md")]
     struct Calls;
     #[doc = include_str!("../../docs/deploying.md")]

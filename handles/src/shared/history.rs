@@ -6,8 +6,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::patch;
-use crate::references::Reference;
+use crate::patch::{self, PatchError, PatchReader};
+use crate::references::{self, Reference};
+use crate::track::Track;
 
 /// Bytes of a node or a snapshot, and the references in them. Cloning shares both, so that a change is encoded once for
 /// all who follow.
@@ -23,6 +24,18 @@ impl Payload {
     /// These bytes, and the references that they name.
     pub fn of(bytes: Vec<u8>, refs: Vec<Reference>) -> Payload {
         Payload::new((bytes, refs))
+    }
+
+    /// Applies a node to a value.
+    ///
+    /// # Errors
+    /// It does not fit, or has more than `quota` operations. The value may be half changed.
+    pub fn apply<T: Track>(&self, value: &mut T, quota: u64) -> Result<(), PatchError> {
+        let mut reader = PatchReader::new(&self.bytes).with_quota(quota);
+        references::provide(&self.refs, || {
+            value.patch(&mut reader)?;
+            reader.finish()
+        })
     }
 
     pub(super) fn new((bytes, refs): (Vec<u8>, Vec<Reference>)) -> Payload {

@@ -1,5 +1,6 @@
 //! [`Tracked`]: a value whose owner changes it in plain Rust, and can tell afterwards what changed, or take it back.
 
+use std::any::Any;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
@@ -49,6 +50,8 @@ pub struct Tracked<T: Track> {
     open: Option<Open<T>>,
     /// The value is not what the history says.
     untold: bool,
+    /// Whatever its user remembers along with it.
+    memo: Option<Box<dyn Any + Send + Sync>>,
 }
 
 struct Open<T: Track> {
@@ -66,6 +69,7 @@ impl<T: Track> Tracked<T> {
             history: OnceLock::new(),
             open: None,
             untold: false,
+            memo: None,
         }
     }
 
@@ -138,6 +142,24 @@ impl<T: Track> Tracked<T> {
         self.history.get().cloned()
     }
 
+    /// What is to be remembered along with this value, and to go when it goes: which peer knows which revision of it.
+    pub fn memo_mut(&mut self) -> &mut Option<Box<dyn Any + Send + Sync>> {
+        &mut self.memo
+    }
+
+    /// Sees to it that the history tells the value as it is, where the guard of an edit was leaked.
+    ///
+    /// # Errors
+    /// The value as it is cannot be encoded.
+    pub fn settle(&mut self) -> Result<(), EncodeError> {
+        // What the edit did nobody can tell, so all of the value is told.
+        self.untold |= self.open.take().is_some();
+        match self.untold {
+            true => self.replace_all(),
+            false => Ok(()),
+        }
+    }
+
     /// All of the value, as it would travel.
     fn encoded(&self) -> Result<Payload, EncodeError> {
         let mut patcher = Patcher::new();
@@ -155,11 +177,7 @@ impl<T: Track> Tracked<T> {
     /// # Errors
     /// The value as it is cannot be encoded.
     pub fn begin(&mut self) -> Result<(), EncodeError> {
-        // The guard of an edit was leaked: what it did nobody can tell, so all of the value is told.
-        self.untold |= self.open.take().is_some();
-        if self.untold {
-            self.replace_all()?;
-        }
+        self.settle()?;
         let history = self.history()?;
         let is_small = lock(&history).snapshot_len() < COPY_MAX;
         self.open = Some(Open {
@@ -294,12 +312,7 @@ impl<T: Track> Tracked<T> {
     /// # Errors
     /// It does not fit, or has more than `quota` operations: the edit is to be rolled back.
     pub fn patch(&mut self, node: &Payload, quota: u64) -> Result<(), ApplyError> {
-        let mut reader = PatchReader::new(&node.bytes).with_quota(quota);
-        references::provide(&node.refs, || {
-            self.value.patch(&mut reader)?;
-            reader.finish()
-        })?;
-        Ok(())
+        Ok(node.apply(&mut self.value, quota)?)
     }
 }
 

@@ -51,14 +51,18 @@ fn method(interface: &Interface, method: &Method) -> TokenStream {
 fn argument(interface: &Interface, method: &Method, parameter: &Parameter) -> TokenStream {
     let name = parameter.name.unraw().to_string();
     let marker = interface.marker(method, parameter.index);
-    let (ty, lent, default) = match parameter.pass {
-        Pass::Value { default } => (quote!(marked::<#marker>), false, default),
-        Pass::Str => (quote!(of::<::helve::__rt::String>), true, false),
-        Pass::Bytes => (quote!(of::<::helve::__rt::Vec<u8>>), true, false),
-        Pass::Slice(_) => (quote!(marked_all::<#marker>), true, false),
-        Pass::Lent(_) | Pass::Cx => (quote!(marked::<#marker>), true, false),
+    let (ty, kind) = match parameter.pass {
+        Pass::Value { .. } => (quote!(marked::<#marker>), quote!(Value)),
+        Pass::Str => (quote!(of::<::helve::__rt::String>), quote!(Lent)),
+        Pass::Bytes => (quote!(of::<::helve::__rt::Vec<u8>>), quote!(Lent)),
+        Pass::Slice(_) => (quote!(marked_all::<#marker>), quote!(Lent)),
+        Pass::Lent(_) | Pass::Cx => (quote!(marked::<#marker>), quote!(Lent)),
+        Pass::Mut(_) => (
+            quote!(of::<<#marker as ::helve::__rt::ByRef>::T>),
+            quote!(Ref),
+        ),
     };
-    let kind = if lent { quote!(Lent) } else { quote!(Value) };
+    let default = matches!(parameter.pass, Pass::Value { default: true });
     quote! {
         ::helve::__rt::ArgDesc {
             name: #name,

@@ -80,9 +80,16 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
         interface.result_marker(method),
     );
     let count = method.sent().count() as u32;
-    let parameters = method
-        .sent()
-        .map(|Parameter { name, ty, .. }| quote!(#name: #ty));
+    let parameters = method.sent().map(|parameter| {
+        let Parameter { name, ty, .. } = parameter;
+        match parameter.pass {
+            Pass::Mut(_) => {
+                let generic = parameter.generic();
+                quote!(#name: #generic)
+            }
+            _ => quote!(#name: #ty),
+        }
+    });
     let names = method.sent().map(|parameter| &parameter.name);
     let owned = method.sent().filter_map(|parameter| {
         let name = &parameter.name;
@@ -92,6 +99,10 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
                 Some(quote_spanned!(ty.span()=> let #name = ::helve::__rt::to_vec::<#ty>(#name);))
             }
             Pass::Lent(ty) => Some(quote_spanned!(ty.span()=> let #name = <#ty as ::helve::__rt::Clone>::clone(#name);)),
+            Pass::Mut(_) => {
+                let marker = interface.marker(method, parameter.index);
+                Some(quote!(let #name = ::helve::__rt::borrow::<#marker, _>(&#name);))
+            }
             Pass::Value { .. } | Pass::Cx => None,
         }
     });
@@ -105,21 +116,36 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
         .collect();
     // What a handle over the wire would refuse when it encodes its arguments.
     let given = (!given.is_empty()).then(|| quote!(.given(false #(|| #given)*)));
+    let by_ref = method.is_by_ref();
     let put = method.sent().map(|parameter| {
         let (name, marker) = (&parameter.name, interface.marker(method, parameter.index));
+        // The parts of an argument that is sent again have to lie in one piece.
+        let value = if by_ref { quote!(unbroken) } else { quote!(value) };
         match parameter.pass {
             Pass::Str => quote!(__helve_args.str(#name);),
             Pass::Bytes => quote!(__helve_args.bytes(#name);),
             Pass::Slice(_) => quote!(__helve_args.slice::<#marker>(#name);),
             Pass::Lent(_) => quote!(__helve_args.lent::<#marker>(#name);),
-            Pass::Value { .. } | Pass::Cx => quote!(__helve_args.value::<#marker>(&#name);),
+            Pass::Value { .. } | Pass::Cx => quote!(__helve_args.#value::<#marker>(&#name);),
+            Pass::Mut(_) => quote!(__helve_sent.push(::helve::__rt::put_ref::<#marker, _>(&mut #name, __helve_args));),
         }
     });
     let put = if count == 0 {
         quote!(|_| {})
+    } else if by_ref {
+        quote! {
+            |__helve_args| {
+                let mut __helve_sent = ::helve::__rt::Vec::new();
+                #(#put)*
+                __helve_sent
+            }
+        }
     } else {
         quote!(|__helve_args| { #(#put)* })
     };
+    if by_ref {
+        return stub_by_ref(interface, method, quote!(#(#owned)*), quote!(#given), put);
+    }
     let run = quote!(move |__helve_object| __helve_object.#erased(#(#names),*));
     let (returns, here, there) = if method.oneway {
         (
@@ -151,6 +177,63 @@ fn stub(interface: &Interface, method: &Method) -> TokenStream {
                 }
                 ::helve::__rt::Route::There(__helve_far) => #there,
             }
+        }
+    }
+}
+
+/// As [`stub`], of a method with `&mut` parameters. Its call borrows those, and is generic over how they are passed.
+fn stub_by_ref(
+    interface: &Interface,
+    method: &Method,
+    owned: TokenStream,
+    given: TokenStream,
+    put: TokenStream,
+) -> TokenStream {
+    let Method {
+        name, shown, cfgs, ..
+    } = method;
+    let vis = &interface.vis;
+    let (id, erased, result) = (
+        interface.method_id(method),
+        method.erased(),
+        interface.result_marker(method),
+    );
+    let count = method.sent().count() as u32;
+    let names: Vec<_> = method.sent().map(|parameter| &parameter.name).collect();
+    let parameters = method.sent().map(|parameter| {
+        let Parameter { name, ty, .. } = parameter;
+        match parameter.pass {
+            Pass::Mut(_) => {
+                let generic = parameter.generic();
+                quote!(mut #name: #generic)
+            }
+            _ => quote!(#name: #ty),
+        }
+    });
+    let generics: Vec<_> = method.by_ref().map(|(_, _, generic)| generic).collect();
+    let bounds = method
+        .by_ref()
+        .map(|(_, ty, generic)| quote_spanned!(ty.span()=> #generic: ::helve::__rt::RefArg<#ty>));
+    let refs: Vec<_> = method.by_ref().map(|(each, ..)| &each.name).collect();
+    let markers = method
+        .by_ref()
+        .map(|(each, ..)| interface.marker(method, each.index));
+    let (value, failure) = (method.output.value(), method.output.failure());
+    quote! {
+        #cfgs
+        #shown
+        #vis fn #name<#(#bounds),*>(&self, #(#parameters),*) -> ::helve::__rt::CallMut<(#(#generics,)*), #value, #failure> {
+            let __helve_sending = match self.0.route() {
+                ::helve::__rt::Route::Here(__helve_near) => {
+                    #owned
+                    ::helve::__rt::call_mut::<#result, _>(
+                        __helve_near #given,
+                        move |__helve_object| __helve_object.#erased(#(#names),*),
+                    )
+                }
+                ::helve::__rt::Route::There(__helve_far) => ::helve::__rt::send_mut::<#result>(__helve_far, #id, #count, #put),
+            };
+            ::helve::__rt::CallMut::new::<(#(#markers,)*)>(__helve_sending, (#(#refs,)*))
         }
     }
 }

@@ -62,6 +62,8 @@ pub(super) enum Pass {
     Slice(Type),
     /// `&T`.
     Lent(Type),
+    /// `&mut T`.
+    Mut(Type),
     /// `&Cx`, not sent.
     Cx,
 }
@@ -191,13 +193,14 @@ impl Interface {
         let cfgs = [cfgs, self.cfgs.clone(), method.cfgs.clone()];
         let cfgs = quote!(#(#cfgs)*);
         let arguments = method.parameters.iter().filter_map(|parameter| {
-            let ty = match &parameter.pass {
-                Pass::Value { .. } => &parameter.ty,
-                Pass::Slice(ty) | Pass::Lent(ty) => ty,
+            let (of, ty) = match &parameter.pass {
+                Pass::Value { .. } => (quote!(Typed), &parameter.ty),
+                Pass::Slice(ty) | Pass::Lent(ty) => (quote!(Typed), ty),
+                Pass::Mut(ty) => (quote!(ByRef), ty),
                 Pass::Str | Pass::Bytes | Pass::Cx => return None,
             };
             let marker = self.marker(method, parameter.index);
-            Some(quote!(#cfgs impl #impl_generics ::helve::__rt::Typed for #marker #where_clause { type T = #ty; }))
+            Some(quote!(#cfgs impl #impl_generics ::helve::__rt::#of for #marker #where_clause { type T = #ty; }))
         });
         let marker = self.result_marker(method);
         let (ty, error) = (method.output.value(), method.output.failure());
@@ -221,11 +224,33 @@ impl Method {
         format_ident!("__helve_run_{}", self.name)
     }
 
+    /// The `&mut` parameters, each with its generic type of the handle's method.
+    pub(super) fn by_ref(&self) -> impl Iterator<Item = (&Parameter, &Type, Ident)> {
+        self.parameters
+            .iter()
+            .filter_map(|parameter| match &parameter.pass {
+                Pass::Mut(ty) => Some((parameter, ty, parameter.generic())),
+                _ => None,
+            })
+    }
+
+    /// Whether it changes what its caller passes.
+    pub(super) fn is_by_ref(&self) -> bool {
+        self.by_ref().next().is_some()
+    }
+
     /// The parameters that are sent.
     pub(super) fn sent(&self) -> impl Iterator<Item = &Parameter> {
         self.parameters
             .iter()
             .filter(|parameter| !matches!(parameter.pass, Pass::Cx))
+    }
+}
+
+impl Parameter {
+    /// What the handle's method takes for a `&mut` parameter.
+    pub(super) fn generic(&self) -> Ident {
+        format_ident!("__HelveA{}", self.index)
     }
 }
 

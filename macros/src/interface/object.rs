@@ -25,7 +25,7 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
         .push(parse_quote!(__HelveT: #name #type_generics));
     let with_object = with_object.split_for_impl().0;
     let signatures = interface.methods.iter().map(|method| {
-        let (cfgs, signature) = (&method.cfgs, signature(method, false));
+        let (cfgs, signature) = (&method.cfgs, signature(interface, method, false));
         quote!(#cfgs #signature;)
     });
     let local = interface
@@ -72,11 +72,15 @@ pub(super) fn expand(interface: &Interface) -> TokenStream {
 }
 
 /// `fn __helve_add(self: Arc<Self>, line: Line) -> Local<u32, CallError<CartError>>`. `lends`: what is lent is `mut`.
-fn signature(method: &Method, lends: bool) -> TokenStream {
+fn signature(interface: &Interface, method: &Method, lends: bool) -> TokenStream {
     let erased = method.erased();
-    let (value, failure) = (method.output.value(), method.output.failure());
+    let (mut value, failure) = (method.output.value(), method.output.failure());
+    if method.is_by_ref() {
+        value = quote!(::helve::__rt::Returned<#value>);
+    }
     let parameters = method.sent().map(|parameter| {
         let Parameter { name, ty, .. } = parameter;
+        let marker = interface.marker(method, parameter.index);
         let lent = lends && matches!(parameter.pass, Pass::Lent(_) | Pass::Slice(_));
         let mutable = lent.then(|| quote!(mut));
         let owned = match &parameter.pass {
@@ -84,6 +88,7 @@ fn signature(method: &Method, lends: bool) -> TokenStream {
             Pass::Bytes => quote!(::helve::__rt::Vec<u8>),
             Pass::Slice(item) => quote!(::helve::__rt::Vec<#item>),
             Pass::Lent(ty) => quote!(#ty),
+            Pass::Mut(_) => quote!(::helve::__rt::InOut<#marker>),
             Pass::Value { .. } | Pass::Cx => quote!(#ty),
         };
         quote!(#mutable #name: #owned)
@@ -113,6 +118,7 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
         match parameter.pass {
             Pass::Value { .. } => quote!(#name),
             Pass::Str | Pass::Bytes | Pass::Slice(_) | Pass::Lent(_) => quote!(&#name),
+            Pass::Mut(_) => quote!(&mut #name),
             Pass::Cx => quote!(&__helve_cx),
         }
     });
@@ -121,15 +127,28 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
         <__HelveT as #the_trait #type_generics>::#name(#object, #(#arguments),*) #wait
     };
     let result = method.output.settle(call);
+    let enter = quote!(let #binding = self.#enter(&__helve_cx).await?;);
+    if !method.is_by_ref() {
+        return quote!(#enter #result);
+    }
+    let failure = method.output.failure();
+    let names: Vec<_> = method.by_ref().map(|(each, ..)| &each.name).collect();
     quote! {
-        let #binding = self.#enter(&__helve_cx).await?;
-        #result
+        #enter
+        #(let mut #names = #names.open()?;)*
+        let __helve_result: ::helve::__rt::Result<_, #failure> = #result;
+        let __helve_result = __helve_result?;
+        #(let #names = #names.stage()?;)*
+        ::helve::__rt::Ok(::helve::__rt::Returned::new(
+            __helve_result,
+            ::helve::__rt::vec![#(#names.finish()?),*],
+        ))
     }
 }
 
 fn local(interface: &Interface, method: &Method) -> TokenStream {
     let cfgs = &method.cfgs;
-    let signature = signature(method, true);
+    let signature = signature(interface, method, true);
     let lends = method.sent().filter_map(|parameter| {
         let (name, marker) = (&parameter.name, interface.marker(method, parameter.index));
         let lend = match parameter.pass {
@@ -177,6 +196,9 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
             Pass::Str => quote!(str()),
             Pass::Bytes => quote!(bytes()),
             Pass::Slice(_) => quote!(slice::<#marker>()),
+            Pass::Mut(_) => {
+                return quote!(let #name = __helve_keeper.take::<#marker>(&__helve_args)?;);
+            }
             Pass::Value { default: true } => {
                 let ty = &parameter.ty;
                 let default =
@@ -195,6 +217,23 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
     } else {
         quote!(__helve_cx.unseen())
     };
+    if method.is_by_ref() {
+        let detached = method.detached;
+        return quote! {
+            #cfgs
+            #id => ::helve::__rt::serve_mut::<#marker, _>(
+                __helve_call,
+                #detached,
+                move |__helve_cx, __helve_args, __helve_keeper| {
+                    let __helve_cx = #own;
+                    async move {
+                        #(#arguments)*
+                        #run
+                    }
+                },
+            ),
+        };
+    }
     quote! {
         #cfgs
         #id => ::helve::__rt::#serve::<#marker, _>(__helve_call, move |__helve_cx, __helve_args| {

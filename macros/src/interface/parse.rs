@@ -11,7 +11,7 @@ use syn::{
 };
 
 use super::model::{Interface, Method};
-use super::passing::{check_oneway, output, parameters};
+use super::passing::{check_by_ref, check_oneway, output, parameters};
 use crate::attributes::{Errors, carried, docs, is_stream, without_defaults};
 
 /// What the macro reads itself and takes off a method.
@@ -220,6 +220,7 @@ impl Method {
         if oneway {
             check_oneway(signature, &parameters, &output, &mut at);
         }
+        check_by_ref(signature, &parameters, &mut at);
         if wrong {
             return None;
         }

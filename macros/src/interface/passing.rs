@@ -113,16 +113,15 @@ fn pass(ty: &Type, default: bool, at: &mut Report<'_>) -> Option<Pass> {
         at(ty, message);
         return None;
     }
-    if reference.mutability.is_some() {
-        at(ty, "`&mut` arguments arrive with shared values, which this version does not have yet: take it by value and return it".to_owned());
-        return None;
-    }
     if let Some(lifetime) = &reference.lifetime {
         at(
             lifetime,
             "a method has no lifetimes: what it borrows ends with the call".to_owned(),
         );
         return None;
+    }
+    if reference.mutability.is_some() {
+        return pass_mut(ty, inner, default, at);
     }
     let pass = match inner {
         Type::Slice(slice) if is_word(&slice.elem, "u8") => Pass::Bytes,
@@ -151,6 +150,39 @@ fn pass(ty: &Type, default: bool, at: &mut Report<'_>) -> Option<Pass> {
         _ => true,
     };
     (inside && !default).then_some(pass)
+}
+
+/// How a `&mut` parameter is passed.
+fn pass_mut(ty: &Type, inner: &Type, default: bool, at: &mut Report<'_>) -> Option<Pass> {
+    let message = match inner {
+        Type::Slice(slice) => Some(format!(
+            "a slice has no place for what the method adds: write `&mut Vec<{0}>`, or `&mut List<{0}>`",
+            printed(&slice.elem)
+        )),
+        inner if is_word(inner, "str") => {
+            Some("a `str` cannot grow: write `&mut String`, or `&mut Text`".to_owned())
+        }
+        inner
+            if last_word(inner)
+                .is_some_and(|word| word.ident == "Cx" && word.arguments.is_none()) =>
+        {
+            Some("the context is only looked at: write `cx: &Cx`".to_owned())
+        }
+        Type::TraitObject(_) => {
+            Some("an object is passed by its handle: write `&..Handle`".to_owned())
+        }
+        _ if default => Some("`#[default]` goes on an owned argument".to_owned()),
+        inner if last_word(inner).is_some_and(|word| word.ident == "Tracked") => Some(
+            "the method gets the value itself, `&mut T`; that its caller has it in a `Tracked<T>` is the caller's matter"
+                .to_owned(),
+        ),
+        _ => None,
+    };
+    if let Some(message) = message {
+        at(ty, message);
+        return None;
+    }
+    check_inside(inner, at).then(|| Pass::Mut(inner.clone()))
 }
 
 /// What no value has inside.
@@ -248,8 +280,31 @@ pub(super) fn check_oneway(
         at(ty, NO_END.to_owned());
     }
     for parameter in parameters {
-        if matches!(parameter.pass, Pass::Slice(_) | Pass::Lent(_)) {
+        if matches!(
+            parameter.pass,
+            Pass::Slice(_) | Pass::Lent(_) | Pass::Mut(_)
+        ) {
             at(&parameter.ty, NO_END.to_owned());
         }
+    }
+}
+
+/// What goes with `&mut` parameters, and what does not.
+pub(super) fn check_by_ref(signature: &Signature, parameters: &[Parameter], at: &mut Report<'_>) {
+    let by_ref = |parameter: &&Parameter| matches!(parameter.pass, Pass::Mut(_));
+    let by_ref: Vec<_> = parameters.iter().filter(by_ref).collect();
+    let Some(first) = by_ref.first() else { return };
+    if by_ref.len() > 8 {
+        at(
+            &signature.ident,
+            "a method takes at most 8 `&mut` arguments: put them into a struct".to_owned(),
+        );
+    }
+    if signature.asyncness.is_none() {
+        at(
+            &first.ty,
+            "a stream that opens when it is first read has no call that could change this: make the method `async`"
+                .to_owned(),
+        );
     }
 }

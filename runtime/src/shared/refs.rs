@@ -51,9 +51,14 @@ pub(crate) fn came(conn: &Arc<Conn>, caps: Vec<Received<ObjectRef>>) -> Vec<Refe
             what,
             lease: None,
         };
-        Reference::new(Came(Mutex::new(Some(taken))))
+        came_alone(taken)
     };
     caps.into_iter().map(came).collect()
+}
+
+/// One reference that came with a change.
+pub(crate) fn came_alone(taken: Taken) -> Reference {
+    Reference::new(Came(Mutex::new(Some(taken))))
 }
 
 /// References that came with a proposal.
