@@ -49,9 +49,14 @@ impl Conn {
             let fault = Fault::new(Code::Unimplemented, "the object is not a shared value");
             return self.with(|session| session.end_subscription(key, fault));
         };
-        let place = publisher.hub().add_peer(self, key, have);
-        let subscription = (publisher.clone(), place);
-        self.follows.lock().subscriptions.insert(key, subscription);
+        let place = {
+            // At once: somebody may tell it something, and give it up, as soon as it is there.
+            let mut tables = self.follows.lock();
+            let place = publisher.hub().add_peer(self, key, have);
+            let subscription = (publisher.clone(), place);
+            tables.subscriptions.insert(key, subscription);
+            place
+        };
         match publisher.history() {
             Some(_) => publisher.hub().tell(&*publisher, place),
             None => publisher.make_history(place),

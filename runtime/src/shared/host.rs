@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -240,7 +240,7 @@ thread_local! {
     /// What the method that is being polled here changed: looked at after every poll, so it is cheap to see that it is
     /// nothing.
     static CHANGED: Cell<bool> = const { Cell::new(false) };
-    static CHANGES: RefCell<Vec<(Arc<Conn>, SubscriberKey, u64)>> = const { RefCell::new(Vec::new()) };
+    static CHANGES: RefCell<Vec<(Weak<Conn>, SubscriberKey, u64)>> = const { RefCell::new(Vec::new()) };
 }
 
 fn note_change(conn: &Arc<Conn>, key: SubscriberKey, rev: u64) {
@@ -248,7 +248,8 @@ fn note_change(conn: &Arc<Conn>, key: SubscriberKey, rev: u64) {
     let before = CHANGES.with(|changes| {
         let mut changes = changes.borrow_mut();
         let before = first.then(|| std::mem::take(&mut *changes));
-        changes.push((conn.clone(), key, rev));
+        // What nobody takes must not keep a connection.
+        changes.push((Arc::downgrade(conn), key, rev));
         before
     });
     drop(before);
@@ -272,7 +273,7 @@ pub(crate) fn take_changes(conn: &Conn, id: IncomingId) {
 fn took_changes(conn: &Conn, id: IncomingId) {
     let changes = CHANGES.with(|changes| std::mem::take(&mut *changes.borrow_mut()));
     for (of, key, rev) in changes {
-        if std::ptr::eq(&*of, conn) {
+        if std::ptr::eq(of.as_ptr(), conn) {
             conn.note_change(id, key, rev);
         }
     }

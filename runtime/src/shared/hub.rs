@@ -255,10 +255,8 @@ impl Hub {
                     None => Told::Gone(None),
                 },
                 To::Here(sink) => match sink.upgrade() {
-                    Some(sink) => {
-                        sink.take(self.epoch, update.clone());
-                        Told::Yes
-                    }
+                    Some(sink) if sink.take(self.epoch, &update) => Told::Yes,
+                    Some(_) => Told::NotNow,
                     None => Told::Gone(None),
                 },
             };

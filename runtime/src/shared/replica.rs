@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -94,6 +95,9 @@ struct Status {
 struct Core<T: Track> {
     follower: RwLock<Follower<T>>,
     queue: Mutex<VecDeque<Arrived>>,
+    reports: Mutex<Reports>,
+    /// The host was turned away, and is to be asked when there is room.
+    wants: AtomicBool,
     status: watch::Sender<Status>,
     origin: Origin<T>,
     /// Itself, for those who tell it.
@@ -103,6 +107,14 @@ struct Core<T: Track> {
 enum Origin<T: Track> {
     There(Remote),
     Here(Arc<Hosted<T>>, OnceLock<Place>),
+}
+
+/// What was applied and is to be told, in the order in which it was, by one of those who applied it.
+#[derive(Default)]
+struct Reports {
+    applied: VecDeque<Done>,
+    /// Somebody is telling.
+    busy: bool,
 }
 
 /// The subscription to a peer's value.
@@ -120,6 +132,8 @@ struct RemoteState {
     ty: Option<[u8; 16]>,
     /// It is being asked for; nothing is applied meanwhile.
     asking: bool,
+    /// How it differs, as far as who applies has not heard of it.
+    translation: Option<Option<Translation>>,
     /// The subscription by which something came.
     began: Option<FollowKey>,
     /// The host gave us up because we were too slow: to be followed again when what has come is applied.
@@ -144,7 +158,8 @@ struct Came {
 
 /// What replicas in the host's process are told through.
 pub(crate) trait Sink: Send + Sync + 'static {
-    fn take(&self, epoch: u64, update: Served);
+    /// Whether it was taken. If not, the host is asked again when there is room.
+    fn take(&self, epoch: u64, update: &Served) -> bool;
 }
 
 /// What a connection passes on to the replicas that follow over it.
@@ -406,6 +421,8 @@ impl<T: Track> Core<T> {
         let core = Arc::new(Core {
             follower: RwLock::default(),
             queue: Mutex::default(),
+            reports: Mutex::default(),
+            wants: AtomicBool::new(false),
             status: watch::Sender::new(status),
             origin,
             me: OnceLock::new(),
@@ -431,7 +448,7 @@ impl<T: Track> Core<T> {
             Ok(key) => {
                 if state.key != key {
                     state.key = key;
-                    drop(state);
+                    // With the lock: what comes of this subscription is not to be overtaken.
                     self.status.send_if_modified(|status| {
                         let ended = matches!(status.state, ReplicaState::Ended(_));
                         if ended {
@@ -450,29 +467,65 @@ impl<T: Track> Core<T> {
     fn drain(&self) {
         loop {
             if lock(&self.queue).is_empty() {
+                self.wants_more();
                 return self.catch_up();
             }
-            let mut done = Vec::new();
             {
                 let Ok(mut follower) = self.follower.try_write() else {
                     return;
                 };
+                if let Origin::There(remote) = &self.origin
+                    && let Some(translation) = lock(&remote.state).translation.take()
+                {
+                    follower.translate(translation);
+                }
                 loop {
-                    let Some(next) = self.next() else {
-                        break;
-                    };
-                    self.apply(&mut follower, next, &mut done);
+                    match self.next() {
+                        Next::Apply(next) => {
+                            let done = self.apply(&mut follower, next);
+                            let fits = done.fits();
+                            lock(&self.reports).applied.push_back(done);
+                            // What came behind it is of a subscription that is given up.
+                            if !fits {
+                                break;
+                            }
+                        }
+                        Next::Empty => break,
+                        // Who asks comes back.
+                        Next::Asking => {
+                            drop(follower);
+                            return self.report();
+                        }
+                    }
                 }
             }
-            // Without the lock: others are woken, and may look at once.
-            let asked = done.is_empty();
-            for applied in done {
-                self.applied(applied);
-            }
-            if asked {
-                return;
-            }
+            // Without the lock: others are woken, and may look at once. What came before it was free is looked for again.
+            self.report();
         }
+    }
+
+    /// A host in this process that was turned away may tell more.
+    fn wants_more(&self) {
+        if let Origin::Here(hosted, place) = &self.origin
+            && self.wants.swap(false, Ordering::AcqRel)
+            && let Some(place) = place.get()
+        {
+            hosted.hub().tell(&**hosted, *place);
+        }
+    }
+
+    /// Tells what was applied, unless somebody does.
+    fn report(&self) {
+        let mut reports = lock(&self.reports);
+        if std::mem::replace(&mut reports.busy, true) {
+            return;
+        }
+        while let Some(done) = reports.applied.pop_front() {
+            drop(reports);
+            self.applied(done);
+            reports = lock(&self.reports);
+        }
+        reports.busy = false;
     }
 
     /// Follows again from where it stands, if the host had given us up.
@@ -492,17 +545,17 @@ impl<T: Track> Core<T> {
         }
     }
 
-    /// The next thing to apply. `None`: nothing, or the host's type has to be known first.
-    fn next(&self) -> Option<Arrived> {
+    /// The next thing to apply.
+    fn next(&self) -> Next {
         // Dropped after the locks: references go back over the connection.
         let mut stale = Vec::new();
         let mut queue = lock(&self.queue);
         let Origin::There(remote) = &self.origin else {
-            return queue.pop_front();
+            return queue.pop_front().map_or(Next::Empty, Next::Apply);
         };
         let mut state = lock(&remote.state);
         if state.asking {
-            return None;
+            return Next::Asking;
         }
         while let Some(Arrived::Peer(key, update)) = queue.front() {
             // Of a subscription that is over: its host begins anew.
@@ -518,12 +571,12 @@ impl<T: Track> Core<T> {
                 } else {
                     state.asking = true;
                     self.ask(remote, ty);
-                    return None;
+                    return Next::Asking;
                 }
             }
             break;
         }
-        queue.pop_front()
+        queue.pop_front().map_or(Next::Empty, Next::Apply)
     }
 
     /// Asks the host what its type looks like, which is not ours.
@@ -544,9 +597,9 @@ impl<T: Track> Core<T> {
             };
             match translation {
                 Ok(translation) => {
-                    let mut follower = me.follower.write().unwrap_or_else(PoisonError::into_inner);
-                    follower.translate(Some(translation));
+                    // For who applies: nothing waits here for a reader.
                     let mut state = lock(&remote.state);
+                    state.translation = Some(Some(translation));
                     (state.ty, state.asking) = (Some(ty), false);
                 }
                 Err(error) => {
@@ -576,7 +629,7 @@ impl<T: Track> Core<T> {
             .send_modify(|status| status.state = ReplicaState::Ended(error));
     }
 
-    fn apply(&self, follower: &mut Follower<T>, next: Arrived, done: &mut Vec<Done>) {
+    fn apply(&self, follower: &mut Follower<T>, next: Arrived) -> Done {
         let (key, cost, result) = match next {
             Arrived::Peer(key, update) => {
                 let Came {
@@ -606,16 +659,17 @@ impl<T: Track> Core<T> {
                 )
             }
         };
-        done.push(Done {
+        Done {
             key,
             cost,
             result,
             epoch: follower.epoch(),
             rev: follower.rev(),
-        });
+        }
     }
 
     fn applied(&self, done: Done) {
+        let fits = done.fits();
         let Done {
             key,
             cost,
@@ -623,7 +677,6 @@ impl<T: Track> Core<T> {
             epoch,
             rev,
         } = done;
-        let fits = matches!(result, Applied::Now(_) | Applied::Old);
         if let (Origin::There(remote), Some(key)) = (&self.origin, key) {
             remote.reference.conn.with(|session| {
                 session.grant(key, cost);
@@ -632,8 +685,15 @@ impl<T: Track> Core<T> {
                 }
             });
             if !fits {
-                return self.restart(remote, &result);
+                return self.restart(remote, key, &result);
             }
+        }
+        if let (Origin::Here(hosted, place), false) = (&self.origin, fits) {
+            if let Some(place) = place.get() {
+                hosted.hub().remove(*place);
+            }
+            let why = "the value cannot be read as it was written";
+            return self.end(RpcError::Decode(why.to_owned()));
         }
         self.status.send_if_modified(|status| {
             let is_new =
@@ -647,7 +707,11 @@ impl<T: Track> Core<T> {
     }
 
     /// Asks for all of the value again, because what came does not fit.
-    fn restart(&self, remote: &Remote, why: &Applied) {
+    fn restart(&self, remote: &Remote, key: FollowKey, why: &Applied) {
+        if lock(&remote.state).key != Some(key) {
+            // That was done already.
+            return;
+        }
         let conn = &remote.reference.conn;
         tracing::warn!(peer = ?conn.peer, ?why, "a shared value's update does not fit; asking for all of it");
         if *why == Applied::Astray {
@@ -680,6 +744,13 @@ impl<T: Track> Core<T> {
     }
 }
 
+enum Next {
+    Apply(Arrived),
+    Empty,
+    /// The host's type has to be known first.
+    Asking,
+}
+
 /// What was applied, to be told without the lock.
 struct Done {
     key: Option<FollowKey>,
@@ -687,6 +758,12 @@ struct Done {
     result: Applied,
     epoch: u64,
     rev: u64,
+}
+
+impl Done {
+    fn fits(&self) -> bool {
+        matches!(self.result, Applied::Now(_) | Applied::Old)
+    }
 }
 
 /// Applies one update. Code of the user's reads the values in it: its panic is an update that does not fit.
@@ -727,9 +804,18 @@ fn translation_of(theirs: &[u8], ours: &Schema) -> Result<Translation, RpcError>
 }
 
 impl<T: Track> Sink for Core<T> {
-    fn take(&self, epoch: u64, update: Served) {
-        lock(&self.queue).push_back(Arrived::Here(epoch, update));
+    fn take(&self, epoch: u64, update: &Served) -> bool {
+        let mut queue = lock(&self.queue);
+        // One waits for a reader to leave: nobody has a queue.
+        let taken = queue.is_empty();
+        if taken {
+            queue.push_back(Arrived::Here(epoch, update.clone()));
+        } else {
+            self.wants.store(true, Ordering::Release);
+        }
+        drop(queue);
         self.drain();
+        taken
     }
 }
 
@@ -771,7 +857,7 @@ impl<T: Track> Following for Core<T> {
             return self.drain();
         }
         state.key = None;
-        drop(state);
+        // With the lock: whoever follows anew comes after it.
         self.end(RpcError::from_fault(&fault));
     }
 
