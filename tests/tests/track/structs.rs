@@ -66,6 +66,34 @@ fn a_skipped_field_is_not_told_not_rolled_back_and_taken_over() {
     assert_eq!(theirs, cell());
 }
 
+#[test]
+fn what_stands_behind_a_field_that_cannot_be_taken_back_is_taken_back_all_the_same() {
+    let mut pair = (cell(), Parts::default());
+    let shadow = pair.shadow();
+    pair.1.first = None;
+    pair.1.second = 9;
+    pair.1.third.add(9);
+    assert!(!pair.undo(shadow), "`Some` is lost");
+    assert_eq!((pair.1.second, pair.1.third.get()), (2, 3));
+}
+
+#[derive(Wire, Track, Clone)]
+struct Parts {
+    first: Option<u8>,
+    second: u8,
+    third: Counter,
+}
+
+impl Default for Parts {
+    fn default() -> Self {
+        Parts {
+            first: Some(1),
+            second: 2,
+            third: Counter::new(3),
+        }
+    }
+}
+
 #[derive(Wire, Track, Clone)]
 struct Pair(u8, #[serde(skip)] u8, String);
 

@@ -535,6 +535,36 @@ fn play<T: Play>() {
     });
 }
 
+/// That a node of a single value is hardly longer than the value. Of a struct of many, its owner sees to that.
+fn short<T: Play>() {
+    seeds(type_name::<T>(), 100, |seed| {
+        let mut rng = Rng::new(seed);
+        let mut value = T::make(&mut rng);
+        for _ in 0..20 {
+            let shadow = value.shadow();
+            for _ in 0..1 + rng.below(3) {
+                value.edit(&mut rng);
+            }
+            let mut patcher = Patcher::new();
+            value.flush(&shadow, &mut patcher).expect("encodes");
+            let (patch, whole) = (patcher.len(), encode(&value).len());
+            assert!(patch <= whole + 16, "{patch} bytes for {whole}: {value:?}");
+        }
+    });
+}
+
+#[test]
+fn a_node_of_a_single_value_is_hardly_longer_than_the_value() {
+    short::<String>();
+    short::<Option<(u64, char)>>();
+    short::<Counter>();
+    short::<Text>();
+    short::<Vec<u16>>();
+    short::<List<u16>>();
+    short::<Map<u32, u16>>();
+    short::<Set<u16>>();
+}
+
 macro_rules! zoo {
     ($($name:ident: $($ty:ty),+;)*) => {$(
         #[test]
