@@ -212,3 +212,37 @@ fn a_change_from_elsewhere_is_made_whole_or_not_at_all() {
     assert!(owner.apply(&too_many, 1).is_err());
     assert_eq!((owner.0, owner.rev()), (9, 2));
 }
+
+#[test]
+fn a_replica_shows_no_revision_older_than_one_that_it_has_shown() {
+    // R20.13: all of the value may come as it was before, and then what leads on.
+    let mut owner = Tracked::new(doc("t"));
+    let mut follower: Follower<Doc> = Follower::default();
+    let served = owner.history().expect("encodes");
+    let next = |cursor| served.lock().expect("whole").next(cursor);
+    let Some(Update::Snapshot { rev, value }) = next(None) else {
+        panic!("all of it");
+    };
+    let all = |follower: &mut Follower<Doc>, epoch| {
+        follower.snapshot(epoch, rev, &value.bytes, &value.refs)
+    };
+    assert_eq!(all(&mut follower, 1), Applied::Now(1));
+    for n in 5..7 {
+        owner.change(|doc| doc.0 = n).expect("commits");
+    }
+    let Some(Update::Delta { from, to, node }) = next(Some(1)) else {
+        panic!("a change");
+    };
+    let on = |follower: &mut Follower<Doc>| follower.delta(from, to, &node.bytes, &node.refs);
+    assert_eq!(on(&mut follower), Applied::Now(3));
+    assert_eq!(all(&mut follower, 1), Applied::Now(3));
+    assert_eq!(
+        (follower.value(), follower.have(), follower.rev()),
+        (None, None, 3)
+    );
+    assert_eq!(on(&mut follower), Applied::Now(3));
+    assert_eq!(follower.value(), Some(&*owner));
+    // Another life begins where it begins.
+    assert_eq!(all(&mut follower, 2), Applied::Now(1));
+    assert_eq!((follower.have(), follower.rev()), (Some((2, 1)), 1));
+}

@@ -10,7 +10,10 @@ use crate::track::Track;
 pub struct Follower<T> {
     value: Option<T>,
     epoch: u64,
+    /// The newest revision of this epoch that it was at.
     rev: u64,
+    /// The one that it is at.
+    at: u64,
     /// A change failed half way: nobody may look until all of it comes again.
     torn: bool,
     translation: Option<Translation>,
@@ -38,6 +41,7 @@ impl<T> Default for Follower<T> {
             value: None,
             epoch: 0,
             rev: 0,
+            at: 0,
             torn: false,
             translation: None,
             skipped: 0,
@@ -46,9 +50,10 @@ impl<T> Default for Follower<T> {
 }
 
 impl<T: Track> Follower<T> {
-    /// The value, where one is known and whole.
+    /// The value, where one is known and whole, and not older than one that was known before.
     pub fn value(&self) -> Option<&T> {
-        self.value.as_ref().filter(|_| !self.torn)
+        let shown = !self.torn && self.at >= self.rev;
+        self.value.as_ref().filter(|_| shown)
     }
 
     /// The epoch of the host, and the revision: what may be asked to go on from.
@@ -56,7 +61,7 @@ impl<T: Track> Follower<T> {
         self.value().map(|_| (self.epoch, self.rev))
     }
 
-    /// The revision that the value is at; 0: none yet.
+    /// The newest revision that the value was at; 0: none yet. It rises as long as the epoch stays (R20.13).
     pub fn rev(&self) -> u64 {
         self.rev
     }
@@ -101,8 +106,12 @@ impl<T: Track> Follower<T> {
                     value.adopt(old);
                 }
                 self.value = Some(value);
-                (self.epoch, self.rev, self.torn) = (epoch, rev, false);
-                Applied::Now(rev)
+                if self.epoch != epoch {
+                    self.rev = rev;
+                }
+                self.rev = self.rev.max(rev);
+                (self.epoch, self.at, self.torn) = (epoch, rev, false);
+                Applied::Now(self.rev)
             }
             Err(error) => {
                 self.torn = true;
@@ -116,10 +125,10 @@ impl<T: Track> Follower<T> {
         let Some(value) = self.value.as_mut().filter(|_| !self.torn) else {
             return Applied::Gap;
         };
-        if to <= self.rev {
+        if to <= self.at {
             return Applied::Old;
         }
-        if from != self.rev {
+        if from != self.at {
             return Applied::Gap;
         }
         let mut reader = PatchReader::new(node);
@@ -133,8 +142,9 @@ impl<T: Track> Follower<T> {
         match patched {
             Ok(()) => {
                 self.skipped += reader.skipped();
-                self.rev = to;
-                Applied::Now(to)
+                self.at = to;
+                self.rev = self.rev.max(to);
+                Applied::Now(self.rev)
             }
             Err(error) => {
                 self.torn = true;

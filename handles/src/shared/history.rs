@@ -67,14 +67,31 @@ pub enum Update {
     },
 }
 
+/// In which life of its host a value counts its revisions, and what type it has there.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Life {
+    /// Another one after each start of the host.
+    pub epoch: u64,
+    /// Hash of the type's description.
+    pub ty: [u8; 16],
+}
+
+/// One change, and the revision that it leads to from that of the one before.
+#[derive(Clone, Debug)]
+struct Step {
+    to: u64,
+    node: Payload,
+}
+
 /// A snapshot, and the changes since (and some before it).
 #[derive(Debug)]
 pub struct History {
+    life: Life,
     head: u64,
     /// Revision that the ring starts from.
     first: u64,
-    /// One node for each revision above `first`.
-    ring: VecDeque<Payload>,
+    /// What leads from `first` to the head: a step for each revision at the host, perhaps for several at a forwarder.
+    ring: VecDeque<Step>,
     /// Sum of their lengths.
     ring_bytes: usize,
     /// How many of them hold references.
@@ -91,11 +108,14 @@ const REVISIONS_MAX: usize = 1024;
 const RING_MIN: usize = 64 << 10;
 /// How many compositions are kept.
 const COMPOSED_MAX: usize = 8;
+/// How a node begins that sets all of a value, which follows.
+const SET: [u8; 2] = [0x92, 0x00];
 
 impl History {
     /// Begins with the value as it is at revision `rev`.
     pub fn new(rev: u64, value: Payload) -> History {
         History {
+            life: Life::default(),
             head: rev,
             first: rev,
             ring: VecDeque::new(),
@@ -105,6 +125,22 @@ impl History {
             snap: value,
             composed: VecDeque::new(),
         }
+    }
+
+    /// The same, of this life.
+    pub fn living(mut self, life: Life) -> History {
+        self.live(life);
+        self
+    }
+
+    /// Says which life its revisions are of.
+    pub fn live(&mut self, life: Life) {
+        self.life = life;
+    }
+
+    /// The life that its revisions are of.
+    pub fn life(&self) -> Life {
+        self.life
     }
 
     /// The newest revision.
@@ -122,6 +158,11 @@ impl History {
         self.ring_bytes + self.snap.bytes.len()
     }
 
+    /// The revision of the snapshot.
+    pub fn snapshot_rev(&self) -> u64 {
+        self.snap_rev
+    }
+
     /// How long the snapshot is, in bytes.
     pub fn snapshot_len(&self) -> usize {
         self.snap.bytes.len()
@@ -133,10 +174,19 @@ impl History {
         self.snap.bytes.len() + since.sum::<usize>()
     }
 
+    /// How many steps lead to a revision. `None`: none ends there.
+    fn steps_to(&self, rev: u64) -> Option<usize> {
+        if rev == self.first {
+            return Some(0);
+        }
+        let at = self.ring.binary_search_by_key(&rev, |step| step.to);
+        at.ok().map(|at| at + 1)
+    }
+
     /// The nodes above a revision that the ring holds.
     fn since(&self, rev: u64) -> impl Iterator<Item = &Payload> {
-        let skip = usize::try_from(rev.saturating_sub(self.first)).unwrap_or(usize::MAX);
-        self.ring.iter().skip(skip)
+        let skip = self.ring.partition_point(|step| step.to <= rev);
+        self.ring.iter().skip(skip).map(|step| &step.node)
     }
 
     /// The snapshot, and the nodes that lead from it to the head: what a value is rebuilt from.
@@ -150,8 +200,14 @@ impl History {
     /// Whether the next change wants a new snapshot beside it.
     pub fn wants_snapshot(&self, node_len: usize) -> bool {
         let bytes: usize = self.since(self.snap_rev).map(|node| node.bytes.len()).sum();
-        let revisions = self.head.saturating_sub(self.snap_rev);
-        bytes + node_len > self.room() || revisions + 1 >= REVISIONS_MAX as u64
+        let steps = self.since(self.snap_rev).count();
+        bytes + node_len > self.room() || steps + 1 >= REVISIONS_MAX
+    }
+
+    /// Whether what changed since the snapshot takes more than half of the room there is.
+    pub(super) fn is_half_full(&self) -> bool {
+        let since = || self.since(self.snap_rev).map(|node| node.bytes.len());
+        since().sum::<usize>() > self.room() / 2 || since().count() > REVISIONS_MAX / 2
     }
 
     /// Whether it keeps references alive, which the value may not hold any more.
@@ -163,7 +219,7 @@ impl History {
     /// What is let go is returned, to be dropped where that may run code.
     pub fn forget_references(&mut self, told: u64) -> Vec<Payload> {
         let until = told.min(self.snap_rev);
-        let old = usize::try_from(until.saturating_sub(self.first)).unwrap_or(0);
+        let old = self.ring.partition_point(|step| step.to <= until);
         if self.ring_refs == 0 {
             return Vec::new();
         }
@@ -172,10 +228,10 @@ impl History {
             .drain(..)
             .filter_map(|(.., composed)| composed);
         let mut gone: Vec<Payload> = composed.collect();
-        for node in self.ring.drain(..old.min(self.ring.len())) {
+        for Step { to, node } in self.ring.drain(..old) {
             self.ring_bytes -= node.bytes.len();
             self.ring_refs -= usize::from(!node.refs.is_empty());
-            self.first += 1;
+            self.first = to;
             gone.push(node);
         }
         gone
@@ -187,10 +243,15 @@ impl History {
 
     /// The value changed by `node`. Returns the new revision.
     pub fn push(&mut self, node: Payload) -> u64 {
-        self.head += 1;
+        self.push_to(self.head + 1, node)
+    }
+
+    /// The same, where `node` leads to revision `to`, which is above the head.
+    pub fn push_to(&mut self, to: u64, node: Payload) -> u64 {
+        self.head = to;
         self.ring_bytes += node.bytes.len();
         self.ring_refs += usize::from(!node.refs.is_empty());
-        self.ring.push_back(node);
+        self.ring.push_back(Step { to, node });
         self.composed.clear();
         self.trim();
         self.head
@@ -204,21 +265,25 @@ impl History {
     }
 
     /// Drops what is too old, but for what leads from the snapshot to the head.
-    fn trim(&mut self) {
+    fn trim(&mut self) -> Vec<Payload> {
+        let mut gone = Vec::new();
         while self.first < self.snap_rev
             && (self.ring_bytes > self.room() || self.ring.len() > REVISIONS_MAX)
             && let Some(oldest) = self.ring.pop_front()
         {
-            self.ring_bytes -= oldest.bytes.len();
-            self.ring_refs -= usize::from(!oldest.refs.is_empty());
-            self.first += 1;
+            self.ring_bytes -= oldest.node.bytes.len();
+            self.ring_refs -= usize::from(!oldest.node.refs.is_empty());
+            self.first = oldest.to;
+            gone.push(oldest.node);
         }
+        gone
     }
 
     /// What somebody gets who stands at `cursor`, or nowhere yet: one change to the head where that is known and
     /// smaller than the value; else the snapshot, behind which a change may follow. `None`: at the head already.
     pub fn next(&mut self, cursor: Option<u64>) -> Option<Update> {
-        let Some(from) = cursor.filter(|rev| (self.first..=self.head).contains(rev)) else {
+        let known = cursor.and_then(|rev| Some((rev, self.steps_to(rev)?)));
+        let Some((from, at)) = known else {
             return Some(self.all());
         };
         if from == self.head {
@@ -233,20 +298,66 @@ impl History {
             }),
             _ if from < self.snap_rev => Some(self.all()),
             // A snapshot would lead back: step by step.
-            _ => Some(Update::Delta {
+            _ => self.ring.get(at).map(|step| Update::Delta {
                 from,
-                to: from + 1,
-                node: self.since(from).next()?.clone(),
+                to: step.to,
+                node: step.node.clone(),
             }),
         }
     }
 
     /// All that changed since a revision, as one change. `None`: that is not known any more, or not yet.
     pub fn between(&mut self, from: u64) -> Option<Payload> {
-        match (self.first..self.head).contains(&from) {
-            true => self.delta(from),
-            false => None,
+        let before = self.steps_to(from)? < self.ring.len();
+        if before { self.delta(from) } else { None }
+    }
+
+    /// Makes one step of those that lead from revision `from` to `to`, as far as that is possible: whoever stands in
+    /// between gets the snapshot then. What it replaced is returned, to be dropped where that may run code.
+    pub(super) fn squash(&mut self, from: u64, to: u64) -> Vec<Payload> {
+        let (Some(start), Some(end)) = (self.steps_to(from), self.steps_to(to)) else {
+            return Vec::new();
+        };
+        if start + 1 >= end {
+            return Vec::new();
         }
+        let nodes: Vec<_> = self
+            .ring
+            .range(start..end)
+            .map(|step| (&*step.node.bytes, &*step.node.refs))
+            .collect();
+        let Some(node) = patch::compose(&nodes).map(Payload::new) else {
+            return Vec::new();
+        };
+        let behind = self.ring.split_off(end);
+        let mut gone: Vec<Payload> = self.ring.drain(start..).map(|step| step.node).collect();
+        self.ring.push_back(Step { to, node });
+        self.ring.extend(behind);
+        let nodes = || self.ring.iter().map(|step| &step.node);
+        self.ring_bytes = nodes().map(|node| node.bytes.len()).sum();
+        self.ring_refs = nodes().filter(|node| !node.refs.is_empty()).count();
+        gone.extend(self.composed.drain(..).filter_map(|(.., node)| node));
+        gone
+    }
+
+    /// Takes the last change that sets all of the value as the snapshot. What is let go is returned.
+    pub(super) fn take_set(&mut self) -> Vec<Payload> {
+        let is_set = |step: &Step| step.to > self.snap_rev && step.node.bytes.starts_with(&SET);
+        let Some(at) = self.ring.iter().rposition(is_set) else {
+            return Vec::new();
+        };
+        let Some(Step { to, node }) = self.ring.get(at) else {
+            return Vec::new();
+        };
+        let snap = Payload {
+            bytes: node.bytes.slice(SET.len()..),
+            refs: node.refs.clone(),
+        };
+        self.snap_rev = *to;
+        let old = std::mem::replace(&mut self.snap, snap);
+        let mut gone = self.trim();
+        gone.push(old);
+        gone
     }
 
     fn all(&self) -> Update {
@@ -258,8 +369,8 @@ impl History {
 
     /// One node from a revision of the ring to the head.
     fn delta(&mut self, from: u64) -> Option<Payload> {
-        if from + 1 == self.head {
-            return self.ring.back().cloned();
+        if self.steps_to(from)? + 1 == self.ring.len() {
+            return self.ring.back().map(|step| step.node.clone());
         }
         if let Some((_, _, known)) = self
             .composed
