@@ -11,8 +11,11 @@ use helve_protocol::{Code, Fault, frame};
 use serde_bytes::ByteBuf;
 
 use crate::args::Args;
+use crate::connection::RemoteRef;
 use crate::dispatch::Incoming;
+use crate::error::RpcError;
 use crate::node::ObjectRef;
+use crate::shared::{Described, describe};
 
 const PING: u32 = method_id("helve.Peer", "ping");
 const DESCRIBE: u32 = method_id("helve.Peer", "describe");
@@ -39,12 +42,23 @@ pub(crate) fn serve(root: &ObjectRef, call: Incoming<'_>) {
             .filter(|schema| schema.hash() == hash)
             .or_else(|| call.conn().schema_of(hash)),
     };
+    let describer = || wanted.and_then(|hash| Some((call.conn().describer_of(hash)?, hash)));
+    if schema.is_none()
+        && let Some((remote, hash)) = describer()
+    {
+        return describe_for(call, remote, hash);
+    }
     let Some(schema) = schema else {
         return call.refuse(Fault::new(Code::Gone, "no such description"));
     };
     let mut value = Vec::with_capacity(schema.bytes().len() + 8);
     frame::put_bin(&mut value, schema.bytes());
     call.answer(&value);
+}
+
+/// Answers with what somebody else knows, of a value that passes through here.
+fn describe_for(call: Incoming<'_>, remote: Arc<RemoteRef>, hash: [u8; 16]) {
+    call.serve::<Described, RpcError, _>(move |_, _| describe(remote, hash));
 }
 
 /// The hash that is asked for. `None`: that of the root's interface, whatever it is.

@@ -259,7 +259,9 @@ impl Conn {
     pub(crate) fn abandon(self: &Arc<Self>, events: &mut VecDeque<Event<ObjectRef>>) {
         for event in events.drain(..) {
             match event {
-                Event::Passed(ticket, answer) => relay::answered(self, ticket, answer),
+                Event::Passed(ticket, answer, changed) => {
+                    relay::answered(self, ticket, answer, &changed);
+                }
                 Event::Broke(key, fault) => relay::broke(self, key, fault),
                 // What came may still be read.
                 Event::Flows(key) => relay::flows(self, key),

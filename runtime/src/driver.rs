@@ -183,7 +183,9 @@ impl<L: Link> Driver<L> {
                     Event::Tells(object, tells) => start_run(conn, &object, tells, replies),
                     Event::Stop(id) => conn.stop(id),
                     Event::Stream(object, key) => object.0.local.run_stream(conn, key),
-                    Event::Passed(ticket, answer) => relay::answered(conn, ticket, answer),
+                    Event::Passed(ticket, answer, changed) => {
+                        relay::answered(conn, ticket, answer, &changed);
+                    }
                     Event::Broke(key, fault) => relay::broke(conn, key, fault),
                     Event::Flows(key) => relay::flows(conn, key),
                     Event::Subscribed(object, key, have) => conn.subscribed(&object, key, have),

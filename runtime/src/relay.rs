@@ -24,12 +24,13 @@ use crate::context::MAX_DEPTH;
 use crate::dispatch::Incoming;
 use crate::node::{AnyObject, Exported, Node, ObjectRef};
 use crate::observe::{self, Interface};
+use crate::shared::{Forwarded, Publisher};
 
 /// FNV-1a of `helve.Object/flush` (R12.6).
 const FLUSH: u32 = helve_handles::id::method_id("helve.Object", "flush");
 
 /// What is known of an interface here that only passes through: nothing.
-fn unknown() -> &'static InterfaceDesc {
+pub(crate) fn unknown() -> &'static InterfaceDesc {
     const UNKNOWN: InterfaceDesc = InterfaceDesc {
         id: "?",
         docs: "",
@@ -104,6 +105,9 @@ impl AnyObject for Relay {
     }
     fn enter(&self, _: &Arc<Node>) -> Option<ObjectRef> {
         None
+    }
+    fn publisher(&self) -> Option<Arc<dyn Publisher>> {
+        Some(Forwarded::of(&self.remote))
     }
     fn is_stream(&self) -> bool {
         self.is_stream.load(Ordering::Acquire)
@@ -301,8 +305,7 @@ fn carry(
     let (remote, lent) = match cap {
         Received::Object(object) => match object.relay() {
             Some(relay) => (relay.remote.clone(), relay.lent),
-            // An object of this process has an entry in each node.
-            None => return Cap::Given(object.0.local.enter(&to.node).unwrap_or(object)),
+            None => return Cap::Given(entry(&object, &to.node)),
         },
         Received::Import { key, lent } => (RemoteRef::new(from.clone(), key, unknown), lent),
         Received::Opened(c) => {
@@ -313,15 +316,24 @@ fn carry(
             });
             return match led {
                 Some(led) => carry(from, to, led, lends, keep),
-                None => Cap::Broken(Fault::new(
-                    Code::Unavailable,
-                    "a handle in the arguments has no object yet: await it first",
-                )),
+                None => Cap::Broken(not_yet()),
             };
         }
         Received::Broken(fault) => return Cap::Broken(fault),
     };
     send(to, remote, lent && lends, keep).unwrap_or_else(Cap::Broken)
+}
+
+/// An object of this process has an entry in each node.
+pub(crate) fn entry(object: &ObjectRef, node: &Arc<Node>) -> ObjectRef {
+    let entered = object.0.local.enter(node);
+    entered.unwrap_or_else(|| object.clone())
+}
+
+/// Why what an OPEN leads to that has no answer cannot be named in another session.
+pub(crate) fn not_yet() -> Fault {
+    let text = "a handle on its way through has no object yet: await it first";
+    Fault::new(Code::Unavailable, text)
 }
 
 /// Makes a call that came for a relay in the session that the relay leads to.
@@ -392,13 +404,20 @@ fn refuse(from: &Conn, id: IncomingId, fault: Fault) {
 }
 
 /// What became of a call that was passed on into `at`.
-pub(crate) fn answered(at: &Arc<Conn>, ticket: u64, answer: Answer<ObjectRef>) {
+/// `changed`: shared values of the peer there, and the revisions that they came to.
+pub(crate) fn answered(
+    at: &Arc<Conn>,
+    ticket: u64,
+    answer: Answer<ObjectRef>,
+    changed: &[(ImportKey, u64)],
+) {
     let passed = at.relays.lock().passed.remove(&ticket);
     let Some(Passed { from, id, what }) = passed else {
         return;
     };
     from.remove_running(id);
     observe::ended(&from, id, answer.as_ref().err().map(|fault| fault.code));
+    let changed = crate::shared::changed_through(at, &from, changed);
     let mut keep = Vec::new();
     match (answer, what) {
         (Err(fault), _) => {
@@ -407,14 +426,14 @@ pub(crate) fn answered(at: &Arc<Conn>, ticket: u64, answer: Answer<ObjectRef>) {
         (Ok(_), What::Flush) => from.with(|session| session.respond_flush(id)),
         (Ok(_), What::Open(key)) => {
             let identity = identity(at, &from, key, &mut keep);
-            from.with(|session| session.settle_led(id, identity));
+            from.with(|session| session.settle_led(id, identity, &changed));
         }
         (Ok((value, caps)), What::Plain) => {
             let caps: Vec<_> = caps
                 .into_iter()
                 .map(|cap| carry(at, &from, cap, false, &mut keep))
                 .collect();
-            from.with(|session| session.respond_passed(id, &value, &caps));
+            from.with(|session| session.respond_passed(id, &value, &caps, &changed));
         }
     }
 }
@@ -533,7 +552,7 @@ async fn pump(from: Arc<RemoteRef>, to: Arc<Conn>, stream: StreamKey) {
 const LOST: &str = "upstream session lost";
 
 /// A fault of one session as it is told in another: what only this process knows is put into codes that travel (C1.2).
-fn outward(fault: Fault) -> Fault {
+pub(crate) fn outward(fault: Fault) -> Fault {
     match fault.code {
         Code::SessionLost | Code::NotSent => Fault::new(Code::Broken, LOST),
         Code::MaybeRan => Fault::new(Code::Internal, LOST),

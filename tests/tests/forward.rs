@@ -7,6 +7,7 @@ mod forward {
     mod large;
     mod order;
     mod raw;
+    mod shared;
     mod streams;
 }
 

@@ -8,6 +8,7 @@ use helve_handles::{Descriptor, Tag};
 use super::calls::{Answer, Asker, CallKey, Outgoing};
 use super::caps::{Cap, Received};
 use super::incoming::{IncomingId, cancelled};
+use super::publishing::SubscriberKey;
 use super::tables::{Hosted, Import, Name, Outcome, Standing};
 use super::{Event, ImportKey, Invocation, Object, Session};
 use crate::blob::Blob;
@@ -56,6 +57,8 @@ pub(super) struct Passed {
     call: Option<CallKey>,
     /// Until it is numbered.
     others: Option<Box<Others>>,
+    /// What its RET says that it changed, of what is followed here.
+    changed: Vec<(ImportKey, u64)>,
 }
 
 impl<O> Invocation<O> {
@@ -85,6 +88,7 @@ impl<O: Object> Session<O> {
         let passed = Passed {
             call: None,
             others: others.cloned().map(Box::new),
+            changed: Vec::new(),
         };
         _ = self.passed.insert(ticket, passed);
         let asker = match open {
@@ -139,8 +143,17 @@ impl<O: Object> Session<O> {
     }
 
     pub(super) fn answer_passed(&mut self, ticket: u64, answer: Answer<O>) {
-        self.passed.remove(ticket);
-        self.events.push_back(Event::Passed(ticket, answer));
+        let passed = self.passed.remove(ticket);
+        let changed = passed.map_or_else(Vec::new, |passed| passed.changed);
+        self.events
+            .push_back(Event::Passed(ticket, answer, changed));
+    }
+
+    /// The RET of this call names shared values and their revisions.
+    pub(super) fn passed_changed(&mut self, ticket: u64, changed: Vec<(ImportKey, u64)>) {
+        if let Some(passed) = self.passed.get_mut(ticket) {
+            passed.changed = changed;
+        }
     }
 
     /// From here on the end of this reference is an [`Event::Broke`], once, and what comes of it as of a stream an
@@ -187,15 +200,24 @@ impl<O: Object> Session<O> {
                         _ = self.route(invocation);
                     }
                 }
-                self.subscribe_opened(id.number());
             }
             _ => self.garbage.push(o),
         }
     }
 
     /// Answers an OPEN that [leads](Self::lead) to an object: its calls stay on their way, and it is equal to `identity`,
-    /// or where there is none to that object itself (R6).
-    pub fn settle_led(&mut self, id: IncomingId, identity: Option<Cap<O>>) {
+    /// or where there is none to that object itself (R6). `changed` as of
+    /// [`respond_changed`](Self::respond_changed).
+    pub fn settle_led(
+        &mut self,
+        id: IncomingId,
+        identity: Option<Cap<O>>,
+        changed: &[(SubscriberKey, u64)],
+    ) {
+        self.saying_changed(changed, |session| session.settle_outcome(id, identity));
+    }
+
+    fn settle_outcome(&mut self, id: IncomingId, identity: Option<Cap<O>>) {
         let Some(c) = id.as_call() else { return };
         let Some(Outcome::Leading(o)) = self.opened.get(c).map(|opened| &opened.outcome) else {
             return;
@@ -239,9 +261,18 @@ impl<O: Object> Session<O> {
         }
     }
 
-    /// Answers a call that was passed on, with the bytes that came, however many they are.
-    pub fn respond_passed(&mut self, id: IncomingId, value: &Blob, caps: &[Cap<O>]) {
-        self.respond_body(id, value.into(), caps);
+    /// Answers a call that was passed on, with the bytes that came, however many they are. `changed` as of
+    /// [`respond_changed`](Self::respond_changed): here the revisions are those that came (R9.9).
+    pub fn respond_passed(
+        &mut self,
+        id: IncomingId,
+        value: &Blob,
+        caps: &[Cap<O>],
+        changed: &[(SubscriberKey, u64)],
+    ) {
+        self.saying_changed(changed, |session| {
+            session.respond_body(id, value.into(), caps);
+        });
     }
 
     /// Answers a `flush()` that came back from the object's own host: with the first error that was kept here, if one was

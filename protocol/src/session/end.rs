@@ -44,7 +44,7 @@ impl<O: Object> Session<O> {
                     self.wakes.extend(waker);
                 }
                 Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) => {
-                    passed.push(Event::Passed(ticket, Err(fault())));
+                    passed.push(Event::Passed(ticket, Err(fault()), Vec::new()));
                 }
                 _ => {}
             }
@@ -70,7 +70,7 @@ impl<O: Object> Session<O> {
                     true
                 }
                 Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) => {
-                    passed.push(Event::Passed(ticket, Err(fault())));
+                    passed.push(Event::Passed(ticket, Err(fault()), Vec::new()));
                     false
                 }
                 _ => false,

@@ -68,13 +68,22 @@ impl<O: Object> Session<O> {
         seen: Span,
         caps: &[Descriptor],
     ) -> Result<(), Violation> {
-        let waits = self.waits(message.get(seen.range()).unwrap_or_default());
+        let pairs = message.get(seen.range()).unwrap_or_default();
+        if let Some(call) = self.calls.get(id)
+            && let Asker::Passed(ticket) | Asker::PassedOpen(ticket, _) = call.asker
+        {
+            // Who passes a result on to others does so at once (R9.9).
+            let changed = pairs_of(pairs)
+                .filter_map(|(target, rev)| Some((self.followed(target)?, rev)))
+                .collect();
+            self.passed_changed(ticket, changed);
+        }
+        let waits = self.waits(pairs);
         if !waits.is_empty()
             && let Some(call) = self.calls.get_mut(id)
             && call.answer.is_none()
             && !call.arriving
         {
-            // Who passes a result on to others does so at once.
             let whose = match call.asker {
                 Asker::Task(_) => Some(Whose::Call(id)),
                 Asker::Open(key) => Some(Whose::Open(key)),
@@ -90,11 +99,7 @@ impl<O: Object> Session<O> {
     /// Those of the pairs, scanned, that name a replica of ours which is not there.
     fn waits(&self, pairs: &[u8]) -> Vec<Wait> {
         let mut waits: Vec<Wait> = Vec::new();
-        let mut reader = Reader::new(pairs);
-        for _ in 0..reader.array().unwrap_or_default() / 2 {
-            let (Ok(target), Ok(rev)) = (reader.target(), reader.id()) else {
-                break;
-            };
+        for (target, rev) in pairs_of(pairs) {
             let Some(wait) = self.wait_for(target, rev) else {
                 continue;
             };
@@ -201,4 +206,11 @@ impl<O: Object> Session<O> {
             self.hand_out(hold.whose);
         }
     }
+}
+
+/// The value of `s`, scanned: targets and revisions.
+fn pairs_of(pairs: &[u8]) -> impl Iterator<Item = (Target, u64)> {
+    let mut reader = Reader::new(pairs);
+    let count = reader.array().unwrap_or_default() / 2;
+    (0..count).map_while(move |_| Some((reader.target().ok()?, reader.id().ok()?)))
 }

@@ -225,8 +225,9 @@ pub enum Event<O> {
     /// Drop this handler if it still runs, and then [`Session::respond`] with CANCELLED (R21).
     Stop(IncomingId),
     /// What became of a call that was [passed on](Session::pass_on) into this session: an answer, for an OPEN that it
-    /// is settled, for a TELL that it is numbered.
-    Passed(u64, Answer<O>),
+    /// is settled, for a TELL that it is numbered. And the shared values of the peer's that it changed, of those that are
+    /// followed here, with their revisions (R9.9).
+    Passed(u64, Answer<O>, Vec<(ImportKey, u64)>),
     /// A reference that is [watched](Session::watch) broke, with this cause.
     Broke(ImportKey, Fault),
     /// A reference that is watched turned out to be a stream of the peer's: something came of it.

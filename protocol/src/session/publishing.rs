@@ -245,8 +245,7 @@ impl<O: Object> Session<O> {
             (Some(c), _) => match self.opened.get(c).filter(|opened| !opened.released) {
                 None => return Named::Nothing,
                 Some(opened) => match &opened.outcome {
-                    Outcome::Pending(_) => return Named::Opening,
-                    Outcome::Leading(_) => return Named::Refused(elsewhere()),
+                    Outcome::Pending(_) | Outcome::Leading(_) => return Named::Opening,
                     Outcome::Failed(fault) => return Named::Refused(Fault::broken_by(fault)),
                     Outcome::Bound(k) => *k,
                 },
@@ -258,7 +257,9 @@ impl<O: Object> Session<O> {
             (None, k) => k.unwrap_or_default(),
         };
         match self.hosted(k) {
-            Some(Hosted::Object(o)) if o.is_forwarded() => Named::Refused(elsewhere()),
+            Some(Hosted::Object(o)) if o.is_revoked() && o.is_forwarded() => {
+                Named::Refused(Fault::broken_by(&to_send(o.cause())))
+            }
             Some(Hosted::Object(o)) if o.is_revoked() => Named::Refused(revoked()),
             Some(Hosted::Object(o)) => Named::Object(o),
             Some(Hosted::Forward(_)) => Named::Refused(elsewhere()),
@@ -552,10 +553,19 @@ impl<O: Object> Session<O> {
         reply: Reply<'_, O>,
         changed: &[(SubscriberKey, u64)],
     ) {
+        self.saying_changed(changed, |session| session.respond(id, reply));
+    }
+
+    /// What is answered in `respond` says so.
+    pub(super) fn saying_changed(
+        &mut self,
+        changed: &[(SubscriberKey, u64)],
+        respond: impl FnOnce(&mut Self),
+    ) {
         let stand = changed.iter().filter(|(key, _)| self.is_subscribed(*key));
         let pairs = stand.map(|(key, rev)| (key.name, *rev));
         self.changed = pairs.take(CHANGED_MAX).collect();
-        self.respond(id, reply);
+        respond(self);
         self.changed.clear();
     }
 
@@ -577,10 +587,10 @@ impl<O: Object> Session<O> {
     }
 }
 
-/// What a subscription through a forwarder gets (R9.4).
+/// What a subscription to a value of the peer's own gets, which reached it by a detour.
 fn elsewhere() -> Fault {
     Fault::new(
         Code::Unimplemented,
-        "a shared value cannot be followed through a forwarder: connect to its host",
+        "a shared value of your own is followed where it lives",
     )
 }

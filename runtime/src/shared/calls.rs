@@ -25,7 +25,7 @@ static PEER: InterfaceDesc = InterfaceDesc {
 };
 
 /// The bytes of a description.
-enum Described {}
+pub(crate) enum Described {}
 
 impl Typed for Described {
     type T = bytes::Bytes;
@@ -64,7 +64,7 @@ pub(super) async fn propose(
 }
 
 /// The description with this hash, of a type that the peer has.
-pub(super) async fn describe(
+pub(crate) async fn describe(
     remote: Arc<RemoteRef>,
     hash: [u8; 16],
 ) -> Result<bytes::Bytes, RpcError> {

@@ -8,9 +8,10 @@ use helve_handles::schema::Schema;
 use helve_protocol::session::{FollowKey, ImportKey, IncomingId, SubscriberKey, Update};
 use helve_protocol::{Code, Fault};
 
+use super::forward::Forwarded;
 use super::hub::{Place, Publisher};
 use super::replica::Following;
-use crate::connection::Conn;
+use crate::connection::{Conn, RemoteRef};
 use crate::node::ObjectRef;
 
 /// The part of a connection that shared values need.
@@ -26,9 +27,23 @@ struct Tables {
     /// Ours that the peer follows.
     subscriptions: HashMap<SubscriberKey, (Arc<dyn Publisher>, Place)>,
     /// The peer's that are followed here.
-    following: HashMap<ImportKey, Weak<dyn Following>>,
+    following: HashMap<ImportKey, Followed>,
     /// What calls of the peer's that still run have changed that it follows.
     changes: Vec<(IncomingId, SubscriberKey, u64)>,
+}
+
+/// Who wants to hear of a peer's value: one subscription serves both (R20.1).
+#[derive(Default)]
+struct Followed {
+    replica: Option<Weak<dyn Following>>,
+    /// Passes it on, to the replica too.
+    forwarded: Weak<Forwarded>,
+}
+
+impl Followed {
+    fn replica(&self) -> Option<Arc<dyn Following>> {
+        self.replica.as_ref()?.upgrade()
+    }
 }
 
 impl Follows {
@@ -102,9 +117,23 @@ impl Conn {
 
     /// The description with this hash, of a value that the peer follows.
     pub(crate) fn schema_of(&self, hash: [u8; 16]) -> Option<Arc<Schema>> {
-        let tables = self.follows.lock();
-        let mut schemas = tables.subscriptions.values().map(|(of, _)| of.schema());
+        let mut schemas = self.publishers().into_iter().filter_map(|of| of.schema());
         schemas.find(|schema| schema.hash() == hash)
+    }
+
+    /// Who has the description with this hash, of a value that the peer follows through here.
+    pub(crate) fn describer_of(&self, hash: [u8; 16]) -> Option<Arc<RemoteRef>> {
+        let all = self.publishers();
+        let mut describers = all.iter().filter_map(|of| of.describer());
+        let found = describers.find(|(_, ty)| *ty == hash);
+        found.map(|(remote, _)| remote)
+    }
+
+    /// All that the peer follows.
+    fn publishers(&self) -> Vec<Arc<dyn Publisher>> {
+        let tables = self.follows.lock();
+        let all = tables.subscriptions.values();
+        all.map(|(of, _)| of.clone()).collect()
     }
 
     /// A call of the peer's changed something that it follows.
@@ -155,7 +184,7 @@ impl Conn {
         import: ImportKey,
         make: impl FnOnce() -> Arc<F>,
     ) -> Arc<dyn Following> {
-        let known = |tables: &Tables| tables.following.get(&import).and_then(Weak::upgrade);
+        let known = |tables: &Tables| tables.following.get(&import).and_then(Followed::replica);
         if let Some(known) = known(&self.follows.lock()) {
             return known;
         }
@@ -164,23 +193,54 @@ impl Conn {
         let mut tables = self.follows.lock();
         let other = known(&tables);
         if other.is_none() {
-            tables.following.insert(import, Arc::downgrade(&made));
+            let followed = tables.following.entry(import).or_default();
+            followed.replica = Some(Arc::downgrade(&made));
         }
         drop(tables);
         other.unwrap_or(made)
     }
 
-    /// The replica of this value is gone, unless there is another one by now.
+    /// What passes a value of the peer's on, where something does.
+    pub(crate) fn forwarder(&self, import: ImportKey) -> Option<Arc<Forwarded>> {
+        let tables = self.follows.lock();
+        tables.following.get(&import)?.forwarded.upgrade()
+    }
+
+    /// The same, or a new one, with the replica that there may have been before it.
+    pub(crate) fn forwarded(
+        &self,
+        import: ImportKey,
+        make: impl FnOnce() -> Arc<Forwarded>,
+    ) -> (Arc<Forwarded>, Option<Arc<dyn Following>>) {
+        let mut tables = self.follows.lock();
+        let followed = tables.following.entry(import).or_default();
+        if let Some(known) = followed.forwarded.upgrade() {
+            return (known, None);
+        }
+        let made = make();
+        followed.forwarded = Arc::downgrade(&made);
+        (made, followed.replica())
+    }
+
+    /// Somebody who followed this value is gone, unless there is another one by now.
     pub(crate) fn forget_followed(&self, import: ImportKey) {
         let mut tables = self.follows.lock();
-        let gone = tables.following.get(&import);
-        if gone.is_some_and(|following| following.strong_count() == 0) {
+        let gone = tables.following.get(&import).is_some_and(|followed| {
+            let replica = followed.replica.as_ref().map_or(0, Weak::strong_count);
+            replica == 0 && followed.forwarded.strong_count() == 0
+        });
+        if gone {
             tables.following.remove(&import);
         }
     }
 
     fn following(&self, key: FollowKey) -> Option<Arc<dyn Following>> {
-        self.follows.lock().following.get(&key.import())?.upgrade()
+        let tables = self.follows.lock();
+        let followed = tables.following.get(&key.import())?;
+        match followed.forwarded.upgrade() {
+            Some(forwarded) => Some(forwarded),
+            None => followed.replica(),
+        }
     }
 
     /// Something came for a replica.

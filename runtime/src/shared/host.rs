@@ -11,7 +11,7 @@ use helve_handles::descriptor::Descriptor;
 use helve_handles::id::{ID_LIMIT, method_id};
 use helve_handles::patch::{Patcher, canary};
 use helve_handles::schema::{InterfaceDesc, Schema};
-use helve_handles::shared::{ApplyError, History, Payload, Tracked};
+use helve_handles::shared::{ApplyError, History, Life, Payload, Tracked};
 use helve_handles::track::Track;
 use helve_handles::wire::Typed;
 use helve_protocol::session::{IncomingId, SubscriberKey};
@@ -40,6 +40,7 @@ pub struct Hosted<T: Track> {
     object: Arc<Object<Tracked<T>>>,
     /// As that of the value, which is not to be had while somebody edits it.
     history: Mutex<Option<Arc<Mutex<History>>>>,
+    epoch: u64,
     hub: Hub,
     proposals: Option<Validate<T>>,
 }
@@ -55,7 +56,8 @@ impl<T: Track> Hosted<T> {
         Arc::new(Hosted {
             object: Object::new(Tracked::new(value).with_limit(limit)),
             history: Mutex::new(None),
-            hub: Hub::new(epoch, min_interval),
+            epoch,
+            hub: Hub::new(min_interval),
             proposals,
         })
     }
@@ -105,6 +107,13 @@ impl<T: Track> Hosted<T> {
         }
         let value = self.object().read(&Cx::current()).await?;
         let history = value.history().map_err(encode_error)?;
+        let life = Life {
+            epoch: self.epoch,
+            ty: Schema::of::<T>().hash(),
+        };
+        let mut of = history.lock().unwrap_or_else(PoisonError::into_inner);
+        of.live(life);
+        drop(of);
         *self.history.lock().unwrap_or_else(PoisonError::into_inner) = Some(history.clone());
         Ok(history)
     }
@@ -192,8 +201,8 @@ impl<T: Track> Publisher for Hosted<T> {
         &self.hub
     }
 
-    fn schema(&self) -> Arc<Schema> {
-        Schema::of::<T>()
+    fn schema(&self) -> Option<Arc<Schema>> {
+        Some(Schema::of::<T>())
     }
 
     fn history(&self) -> Option<Arc<Mutex<History>>> {
@@ -205,7 +214,7 @@ impl<T: Track> Publisher for Hosted<T> {
             // Who follows what cannot be encoded gets nothing, and hears so.
             match Hosted::history(&self).await {
                 Ok(_) => self.hub.tell(&*self, place),
-                Err(error) => self.hub.end(place, &error),
+                Err(error) => self.hub.end(place, &error.to_fault()),
             }
         });
     }

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use helve_handles::schema::Schema;
-use helve_handles::shared::{History, Payload, Update};
+use helve_handles::shared::{History, Life, Payload, Update};
 use helve_protocol::blob::Body;
 use helve_protocol::session::{Change, SubscriberKey};
 use helve_protocol::{Code, Fault};
@@ -18,8 +18,9 @@ use tokio::time::Instant;
 use super::refs;
 use super::replica::Sink;
 use crate::caps::OutCaps;
-use crate::connection::Conn;
+use crate::connection::{Conn, RemoteRef};
 use crate::error::RpcError;
+use crate::relay;
 
 /// How often followers are told a hash of the value to compare (objects.md, section 4).
 const HASH_REVISIONS: u64 = 64;
@@ -30,11 +31,16 @@ slotmap::new_key_type! {
     pub struct Place;
 }
 
-/// A shared value of this process without its type: what connections serve their peers from.
+/// A shared value without its type, of this process or passing through: what connections serve their peers from.
 pub trait Publisher: Send + Sync + 'static {
     fn hub(&self) -> &Hub;
-    /// The description of the value's type.
-    fn schema(&self) -> Arc<Schema>;
+    /// The description of the value's type, where that is known here.
+    fn schema(&self) -> Option<Arc<Schema>>;
+    /// Who else knows it, and its hash.
+    #[allow(private_interfaces, reason = "nobody but this crate has any")]
+    fn describer(&self) -> Option<(Arc<RemoteRef>, [u8; 16])> {
+        None
+    }
     /// What its followers are served from, if it was made already.
     fn history(&self) -> Option<Arc<Mutex<History>>>;
     /// Makes it, which may have to wait for an edit; then serves whom it waited for.
@@ -43,7 +49,6 @@ pub trait Publisher: Send + Sync + 'static {
 
 /// Who follows one shared value.
 pub struct Hub {
-    epoch: u64,
     min_interval: Duration,
     state: Mutex<State>,
 }
@@ -63,8 +68,8 @@ struct State {
 
 struct Follower {
     to: To,
-    /// The revision that it was told, none yet.
-    cursor: Option<u64>,
+    /// The epoch and the revision that it was told, none yet.
+    cursor: Option<(u64, u64)>,
     /// Somebody is telling it something just now.
     busy: bool,
     /// There was more to tell meanwhile.
@@ -88,9 +93,8 @@ enum Told {
 }
 
 impl Hub {
-    pub(crate) fn new(epoch: u64, min_interval: Duration) -> Hub {
+    pub(crate) fn new(min_interval: Duration) -> Hub {
         Hub {
-            epoch,
             min_interval,
             state: Mutex::default(),
         }
@@ -105,7 +109,22 @@ impl Hub {
         self.lock().followers.len()
     }
 
-    fn add(&self, to: To, cursor: Option<u64>) -> Place {
+    /// Whether one of them is a replica in this process.
+    pub(crate) fn has_here(&self) -> bool {
+        let state = self.lock();
+        let mut all = state.followers.values();
+        all.any(|follower| matches!(follower.to, To::Here(_)))
+    }
+
+    /// The oldest revision of this epoch that one of them stands at.
+    pub(crate) fn oldest(&self, epoch: u64) -> Option<u64> {
+        let state = self.lock();
+        let cursors = state.followers.values().filter_map(|f| f.cursor);
+        let revs = cursors.filter(|(of, _)| *of == epoch).map(|(_, rev)| rev);
+        revs.min()
+    }
+
+    fn add(&self, to: To, cursor: Option<(u64, u64)>) -> Place {
         self.lock().followers.insert(Follower {
             to,
             cursor,
@@ -121,16 +140,12 @@ impl Hub {
         key: SubscriberKey,
         have: Option<(u64, u64)>,
     ) -> Place {
-        let cursor = have.filter(|(epoch, _)| *epoch == self.epoch);
-        self.add(
-            To::Peer(Arc::downgrade(conn), key),
-            cursor.map(|(_, rev)| rev),
-        )
+        self.add(To::Peer(Arc::downgrade(conn), key), have)
     }
 
-    /// A replica in this process.
-    pub(crate) fn add_here(&self, sink: Weak<dyn Sink>) -> Place {
-        self.add(To::Here(sink), None)
+    /// A replica in this process follows from what it has.
+    pub(crate) fn add_here(&self, sink: Weak<dyn Sink>, have: Option<(u64, u64)>) -> Place {
+        self.add(To::Here(sink), have)
     }
 
     pub(crate) fn remove(&self, place: Place) {
@@ -154,18 +169,32 @@ impl Hub {
         (state.hash, state.hashed) = (Some((rev, hash)), Some(Instant::now()));
     }
 
+    /// Nothing is known of the value's hash.
+    pub(crate) fn forget_hash(&self) {
+        self.lock().hash = None;
+    }
+
+    fn hash_of(&self, update: &Update) -> Option<[u8; 8]> {
+        let Update::Delta { to, .. } = update else {
+            return None;
+        };
+        let known = self.lock().hash.filter(|(rev, _)| rev == to);
+        known.map(|(_, hash)| hash.to_be_bytes())
+    }
+
     /// Ends what one of them follows, because the value cannot be told.
-    pub(crate) fn end(&self, place: Place, error: &RpcError) {
+    pub(crate) fn end(&self, place: Place, fault: &Fault) {
         let removed = self.lock().followers.remove(place);
-        if let Some(Follower {
-            to: To::Peer(conn, key),
-            ..
-        }) = removed
-            && let Some(conn) = conn.upgrade()
-        {
-            conn.forget_subscription(key);
-            let fault = error.to_fault();
-            conn.with(|session| session.end_subscription(key, fault));
+        if let Some(follower) = removed {
+            dismiss(&follower.to, fault);
+        }
+    }
+
+    /// Ends what all of them follow.
+    pub(crate) fn end_all(&self, fault: &Fault) {
+        let all = std::mem::take(&mut self.lock().followers);
+        for follower in all.values() {
+            dismiss(&follower.to, fault);
         }
     }
 
@@ -225,14 +254,11 @@ impl Hub {
         if !holds(&history) {
             return;
         }
-        let told = {
-            let state = self.lock();
-            let told = state
-                .followers
-                .values()
-                .filter_map(|follower| follower.cursor);
-            told.min().unwrap_or(u64::MAX)
+        let epoch = {
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.life().epoch
         };
+        let told = self.oldest(epoch).unwrap_or(u64::MAX);
         let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
         let gone = history.forget_references(told);
         drop(history);
@@ -242,32 +268,30 @@ impl Hub {
 
     /// Tells one of them what it does not know yet, as far as it takes it.
     pub(crate) fn tell(&self, publisher: &(impl Publisher + ?Sized), place: Place) {
-        let Some(history) = publisher.history() else {
-            return;
-        };
-        loop {
-            let Some((to, update)) = self.begin(place, &history) else {
+        // Looked for each time: a forwarder may have another one by now.
+        while let Some(history) = publisher.history() {
+            let Some((to, life, update)) = self.begin(place, &history) else {
                 return;
             };
             let told = match &to {
                 To::Peer(conn, key) => match conn.upgrade() {
-                    Some(conn) => self.send(publisher, &conn, *key, &update),
+                    Some(conn) => send(&conn, *key, life, &update, self.hash_of(&update)),
                     None => Told::Gone(None),
                 },
                 To::Here(sink) => match sink.upgrade() {
-                    Some(sink) if sink.take(self.epoch, &update) => Told::Yes,
+                    Some(sink) if sink.take(life, &update) => Told::Yes,
                     Some(_) => Told::NotNow,
                     None => Told::Gone(None),
                 },
             };
-            if !self.finish(place, &to, &update, told) {
+            if !self.finish(place, &to, life, &update, told) {
                 return;
             }
         }
     }
 
     /// What one of them is to be told next. `None`: nothing, or somebody else is at it.
-    fn begin(&self, place: Place, history: &Mutex<History>) -> Option<(To, Update)> {
+    fn begin(&self, place: Place, history: &Mutex<History>) -> Option<(To, Life, Update)> {
         let mut state = self.lock();
         let follower = state.followers.get_mut(place)?;
         if follower.busy {
@@ -275,13 +299,16 @@ impl Hub {
             return None;
         }
         let mut history = history.lock().unwrap_or_else(PoisonError::into_inner);
-        let update = history.next(follower.cursor)?;
+        let life = history.life();
+        // What it has of another life is nothing (R20.4).
+        let cursor = follower.cursor.filter(|(epoch, _)| *epoch == life.epoch);
+        let update = history.next(cursor.map(|(_, rev)| rev))?;
         (follower.busy, follower.again) = (true, false);
-        Some((follower.to.clone(), update))
+        Some((follower.to.clone(), life, update))
     }
 
     /// Whether there may be more.
-    fn finish(&self, place: Place, to: &To, update: &Update, told: Told) -> bool {
+    fn finish(&self, place: Place, to: &To, life: Life, update: &Update, told: Told) -> bool {
         let mut state = self.lock();
         let Some(follower) = state.followers.get_mut(place) else {
             return false;
@@ -289,10 +316,11 @@ impl Hub {
         follower.busy = false;
         match told {
             Told::Yes => {
-                follower.cursor = Some(match update {
+                let rev = match update {
                     Update::Snapshot { rev, .. } => *rev,
                     Update::Delta { to, .. } => *to,
-                });
+                };
+                follower.cursor = Some((life.epoch, rev));
                 true
             }
             // Room that was made before `busy` ended was told to somebody who turned away.
@@ -301,57 +329,72 @@ impl Hub {
                 let removed = state.followers.remove(place);
                 drop(state);
                 drop(removed);
-                if let (Some(fault), To::Peer(conn, key)) = (fault, to)
-                    && let Some(conn) = conn.upgrade()
-                {
-                    conn.forget_subscription(*key);
-                    conn.with(|session| session.end_subscription(*key, fault));
+                if let Some(fault) = fault {
+                    dismiss(to, &fault);
                 }
                 false
             }
         }
     }
+}
 
-    fn send(
-        &self,
-        publisher: &(impl Publisher + ?Sized),
-        conn: &Arc<Conn>,
-        key: SubscriberKey,
-        update: &Update,
-    ) -> Told {
-        let (change, payload) = match update {
-            Update::Snapshot { rev, value } => {
-                let (epoch, rev, ty) = (self.epoch, *rev, publisher.schema().hash());
-                (Change::Snap { epoch, rev, ty }, value)
+/// Ends what somebody follows from this side.
+fn dismiss(to: &To, fault: &Fault) {
+    match to {
+        To::Peer(conn, key) => {
+            if let Some(conn) = conn.upgrade() {
+                let forgotten = conn.forget_subscription(*key);
+                let fault = relay::outward(fault.clone());
+                conn.with(|session| session.end_subscription(*key, fault));
+                drop(forgotten);
             }
-            Update::Delta { from, to, node } => {
-                let known = self.lock().hash.filter(|(rev, _)| rev == to);
-                let hash = known.map(|(_, hash)| hash.to_be_bytes());
-                let (from, to) = (*from, *to);
-                (Change::Delta { from, to, hash }, node)
-            }
-        };
-        // Nothing is made of references for who cannot be told now.
-        if !conn.with(|session| {
-            let now = session.publishable(key);
-            if !now {
-                session.want(key);
-            }
-            now || !session.is_subscribed(key)
-        }) {
-            return Told::NotNow;
         }
-        let caps = match caps_of(conn, payload) {
-            Ok(caps) => caps,
-            Err(error) => return Told::Gone(Some(error.to_fault())),
-        };
-        let body = Body::from(&payload.bytes);
-        match conn.with(|session| session.publish(key, change, body, &caps.caps)) {
-            Poll::Ready(Ok(())) => Told::Yes,
-            Poll::Pending => Told::NotNow,
-            Poll::Ready(Err(fault)) if fault.code == Code::Gone => Told::Gone(None),
-            Poll::Ready(Err(fault)) => Told::Gone(Some(fault)),
+        To::Here(sink) => {
+            if let Some(sink) = sink.upgrade() {
+                sink.ended(fault);
+            }
         }
+    }
+}
+
+/// `hash`: that of the value, where one is known of the revision to which a change leads.
+fn send(
+    conn: &Arc<Conn>,
+    key: SubscriberKey,
+    life: Life,
+    update: &Update,
+    hash: Option<[u8; 8]>,
+) -> Told {
+    let (change, payload) = match update {
+        Update::Snapshot { rev, value } => {
+            let (epoch, rev, ty) = (life.epoch, *rev, life.ty);
+            (Change::Snap { epoch, rev, ty }, value)
+        }
+        Update::Delta { from, to, node } => {
+            let (from, to) = (*from, *to);
+            (Change::Delta { from, to, hash }, node)
+        }
+    };
+    // Nothing is made of references for who cannot be told now.
+    if !conn.with(|session| {
+        let now = session.publishable(key);
+        if !now {
+            session.want(key);
+        }
+        now || !session.is_subscribed(key)
+    }) {
+        return Told::NotNow;
+    }
+    let caps = match caps_of(conn, payload) {
+        Ok(caps) => caps,
+        Err(error) => return Told::Gone(Some(error.to_fault())),
+    };
+    let body = Body::from(&payload.bytes);
+    match conn.with(|session| session.publish(key, change, body, &caps.caps)) {
+        Poll::Ready(Ok(())) => Told::Yes,
+        Poll::Pending => Told::NotNow,
+        Poll::Ready(Err(fault)) if fault.code == Code::Gone => Told::Gone(None),
+        Poll::Ready(Err(fault)) => Told::Gone(Some(fault)),
     }
 }
 

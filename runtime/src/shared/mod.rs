@@ -2,12 +2,14 @@
 //! [`Replica`] gets what changed.
 //!
 //! `host` is the side where the value lives, `hub` who follows it, `edit` the guard of an edit, `replica` the side that
-//! follows, `draft` a change made there, `follows` what a connection knows of both, `refs` the handles inside such values.
+//! follows, `draft` a change made there, `follows` what a connection knows of both, `refs` the handles inside such values,
+//! `forward` a value on its way from one session to others.
 
 mod calls;
 mod draft;
 mod edit;
 mod follows;
+mod forward;
 mod host;
 mod hub;
 pub(crate) mod refs;
@@ -31,7 +33,9 @@ pub use draft::{Draft, Mode};
 pub use edit::SharedEdit;
 pub use replica::{Replica, ReplicaState, Revisions};
 
+pub(crate) use calls::{Described, describe};
 pub(crate) use follows::Follows;
+pub(crate) use forward::{Forwarded, changed_through};
 pub(crate) use host::{Hosted, note_changes, take_changes};
 pub(crate) use hub::Publisher;
 

@@ -1,16 +1,19 @@
 //! Handles inside shared values (R15). In the bytes stands a place in a list; here is what the list holds: the handle
-//! itself where the value is hosted, and what a frame brought where it is followed.
+//! itself where the value is hosted, what a frame brought where it is followed, and what stands for that in every session
+//! where it passes through.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use helve_handles::references::Reference;
+use helve_protocol::Fault;
 use helve_protocol::session::{Cap, Received};
 
 use crate::caps::{InCaps, OutCaps, Taken};
-use crate::connection::Conn;
+use crate::connection::{Conn, RemoteRef};
 use crate::error::RpcError;
 use crate::node::ObjectRef;
+use crate::relay;
 
 /// A handle, without its interface.
 pub(crate) trait Keep: Send + Sync + 'static {
@@ -36,6 +39,82 @@ impl Drop for Came {
             conn.with(|session| session.discard(vec![what]));
         }
     }
+}
+
+/// A reference in a value that passes through, to be named to any number of peers.
+struct Passes {
+    conn: Arc<Conn>,
+    what: Through,
+}
+
+enum Through {
+    Remote(Arc<RemoteRef>),
+    Object(ObjectRef),
+    Broken(Fault),
+}
+
+impl Passes {
+    /// What came over `conn`.
+    fn of(conn: &Arc<Conn>, what: Received<ObjectRef>) -> Passes {
+        let what = match what {
+            Received::Object(object) => Through::Object(object),
+            Received::Import { key, .. } => {
+                Through::Remote(RemoteRef::new(conn.clone(), key, relay::unknown))
+            }
+            Received::Broken(fault) => Through::Broken(fault),
+            Received::Opened(c) => {
+                let led = conn.with(|session| {
+                    let led = session.led_to(c);
+                    session.release_opened(c);
+                    led
+                });
+                return match led {
+                    Some(led) => Passes::of(conn, led),
+                    None => Passes::of(conn, Received::Broken(relay::not_yet())),
+                };
+            }
+        };
+        Passes {
+            conn: conn.clone(),
+            what,
+        }
+    }
+
+    fn to_cap(&self, to: &Arc<Conn>, out: &mut OutCaps) -> Cap<ObjectRef> {
+        let remote = match &self.what {
+            Through::Remote(remote) => remote.clone(),
+            Through::Object(object) => match object.relay() {
+                Some(relay) => relay.remote.clone(),
+                None => return Cap::Given(relay::entry(object, &to.node)),
+            },
+            Through::Broken(fault) => return Cap::Broken(fault.clone()),
+        };
+        relay::send(to, remote, false, &mut out.keep).unwrap_or_else(Cap::Broken)
+    }
+
+    /// The same as if it came for somebody here.
+    fn taken(&self) -> Taken {
+        let what = match &self.what {
+            Through::Remote(remote) => {
+                let key = remote.key;
+                self.conn.with(|session| session.retain(key));
+                Received::Import { key, lent: false }
+            }
+            Through::Object(object) => Received::Object(object.clone()),
+            Through::Broken(fault) => Received::Broken(fault.clone()),
+        };
+        Taken {
+            conn: self.conn.clone(),
+            what,
+            lease: None,
+        }
+    }
+}
+
+/// References in a value that passes through.
+pub(crate) fn passing(conn: &Arc<Conn>, caps: Vec<Received<ObjectRef>>) -> Vec<Reference> {
+    let passes = |what| Reference::new(Passes::of(conn, what));
+    caps.into_iter().map(passes).collect()
 }
 
 /// A handle as a reference of the value that is being written.
@@ -72,6 +151,9 @@ pub(crate) fn to_cap(
     conn: &Arc<Conn>,
     out: &mut OutCaps,
 ) -> Result<Cap<ObjectRef>, RpcError> {
+    if let Some(passes) = reference.get::<Passes>() {
+        return Ok(passes.to_cap(conn, out));
+    }
     match reference.get::<Kept>() {
         Some(Kept(kept)) => kept.to_cap(conn, out),
         None => Err(RpcError::Internal(
@@ -96,6 +178,9 @@ pub(crate) fn found<H: Clone + 'static>(reference: &Reference) -> Option<Found<H
             .downcast_ref::<H>()
             .cloned()
             .map(Found::Handle);
+    }
+    if let Some(passes) = reference.get::<Passes>() {
+        return Some(Found::Taken(passes.taken()));
     }
     let Came(taken) = reference.get::<Came>()?;
     let taken = taken.lock().unwrap_or_else(PoisonError::into_inner).take();

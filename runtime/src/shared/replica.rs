@@ -16,7 +16,7 @@ use helve_handles::descriptor::Descriptor;
 use helve_handles::patch::{PatchError, Translation};
 use helve_handles::references::Reference;
 use helve_handles::schema::Schema;
-use helve_handles::shared::{Applied, Follower, Payload, Update as Served};
+use helve_handles::shared::{Applied, Follower, Life, Payload, Update as Served};
 use helve_handles::track::Track;
 use helve_protocol::blob::Blob;
 use helve_protocol::session::{Change, FollowKey, Update};
@@ -26,6 +26,7 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::draft::{Draft, Mode};
+use super::forward::Forwarded;
 use super::host::{Hosted, state_hash};
 use super::hub::{Place, Publisher};
 use super::{calls, refs};
@@ -35,7 +36,7 @@ use crate::node::ObjectRef;
 use crate::transport::Close;
 
 /// How many bytes of updates may be on their way, or wait here for a reader to leave.
-const WINDOW: u32 = 256 << 10;
+pub(super) const WINDOW: u32 = 256 << 10;
 /// So many updates that do not fit in a minute end the session.
 const FAILURES_MAX: u32 = 3;
 const FAILURES_IN: Duration = Duration::from_secs(60);
@@ -138,14 +139,34 @@ struct RemoteState {
     began: Option<FollowKey>,
     /// The host gave us up because we were too slow: to be followed again when what has come is applied.
     behind: bool,
-    failures: u32,
-    failing_since: Option<Instant>,
+    /// The value is forwarded to others, too: it comes from there, and not by a subscription of its own (R20.1).
+    through: Option<(Arc<Forwarded>, Place)>,
+    misfits: Misfits,
+}
+
+/// How often something did not fit lately.
+#[derive(Debug, Default)]
+pub(super) struct Misfits {
+    count: u32,
+    since: Option<Instant>,
+}
+
+impl Misfits {
+    /// Counts one. Whether that makes too many.
+    pub(super) fn is_too_often(&mut self) -> bool {
+        let now = Instant::now();
+        if self.since.is_none_or(|since| now - since >= FAILURES_IN) {
+            (self.since, self.count) = (Some(now), 0);
+        }
+        self.count += 1;
+        self.count >= FAILURES_MAX
+    }
 }
 
 /// Something that came.
 enum Arrived {
     Peer(FollowKey, Came),
-    Here(u64, Served),
+    Here(Life, Served),
 }
 
 /// An update of a peer's. What is not applied gives its references back.
@@ -156,16 +177,19 @@ struct Came {
     cost: u64,
 }
 
-/// What replicas in the host's process are told through.
+/// What replicas are told through in the process where the value is hosted, or forwarded.
 pub(crate) trait Sink: Send + Sync + 'static {
     /// Whether it was taken. If not, the host is asked again when there is room.
-    fn take(&self, epoch: u64, update: &Served) -> bool;
+    fn take(&self, life: Life, update: &Served) -> bool;
+    fn ended(&self, fault: &Fault);
 }
 
 /// What a connection passes on to the replicas that follow over it.
 pub(crate) trait Following: Send + Sync + 'static {
     fn update(&self, key: FollowKey, update: Box<Update<ObjectRef>>);
     fn ended(&self, key: FollowKey, fault: Option<Fault>);
+    /// The value is forwarded from now on, by what takes the place of the subscription.
+    fn hand_over(&self, to: &Arc<Forwarded>);
     /// Itself, as what it is.
     fn any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync>;
 }
@@ -188,7 +212,7 @@ impl<T: Track> Replica<T> {
         hosted.history().await?;
         let core = Core::new(Origin::Here(hosted.clone(), OnceLock::new()));
         let sink: Weak<dyn Sink> = Arc::downgrade(&core) as Weak<dyn Sink>;
-        let place = hosted.hub().add_here(sink);
+        let place = hosted.hub().add_here(sink, None);
         if let Origin::Here(_, kept) = &core.origin {
             _ = kept.set(place);
         }
@@ -438,6 +462,16 @@ impl<T: Track> Core<T> {
         };
         let mut state = lock(&remote.state);
         let conn = &remote.reference.conn;
+        if state.through.is_some() {
+            return Ok(());
+        }
+        if let Some(forwarded) = conn.forwarder(remote.reference.key) {
+            let place = self.go_through(&mut state, &forwarded, have);
+            self.waits_again();
+            drop(state);
+            forwarded.serve(place);
+            return Ok(());
+        }
         let followed = conn.with(|session| {
             if state.key.is_some_and(|key| session.is_following(key)) {
                 return Ok(state.key);
@@ -449,18 +483,37 @@ impl<T: Track> Core<T> {
                 if state.key != key {
                     state.key = key;
                     // With the lock: what comes of this subscription is not to be overtaken.
-                    self.status.send_if_modified(|status| {
-                        let ended = matches!(status.state, ReplicaState::Ended(_));
-                        if ended {
-                            status.state = ReplicaState::Waiting;
-                        }
-                        ended
-                    });
+                    self.waits_again();
                 }
                 Ok(())
             }
             Err(fault) => Err(RpcError::from_fault(&fault)),
         }
+    }
+
+    /// It follows what forwards the value, from `have` on.
+    fn go_through(
+        &self,
+        state: &mut RemoteState,
+        forwarded: &Arc<Forwarded>,
+        have: Option<(u64, u64)>,
+    ) -> Place {
+        let me = self.me.get().cloned().unwrap_or_default();
+        let place = forwarded.hub().add_here(me, have);
+        state.key = None;
+        state.through = Some((forwarded.clone(), place));
+        place
+    }
+
+    /// It had ended, and follows again.
+    fn waits_again(&self) {
+        self.status.send_if_modified(|status| {
+            let ended = matches!(status.state, ReplicaState::Ended(_));
+            if ended {
+                status.state = ReplicaState::Waiting;
+            }
+            ended
+        });
     }
 
     /// Applies what has come, unless somebody looks at the value, who will do it when they are done.
@@ -504,13 +557,23 @@ impl<T: Track> Core<T> {
         }
     }
 
-    /// A host in this process that was turned away may tell more.
+    /// A host in this process that was turned away may tell more, or what forwards the value.
     fn wants_more(&self) {
-        if let Origin::Here(hosted, place) = &self.origin
-            && self.wants.swap(false, Ordering::AcqRel)
-            && let Some(place) = place.get()
-        {
-            hosted.hub().tell(&**hosted, *place);
+        if !self.wants.swap(false, Ordering::AcqRel) {
+            return;
+        }
+        match &self.origin {
+            Origin::Here(hosted, place) => {
+                if let Some(place) = place.get() {
+                    hosted.hub().tell(&**hosted, *place);
+                }
+            }
+            Origin::There(remote) => {
+                let through = lock(&remote.state).through.clone();
+                if let Some((forwarded, place)) = through {
+                    forwarded.hub().tell(&*forwarded, place);
+                }
+            }
         }
     }
 
@@ -557,13 +620,20 @@ impl<T: Track> Core<T> {
         if state.asking {
             return Next::Asking;
         }
-        while let Some(Arrived::Peer(key, update)) = queue.front() {
-            // Of a subscription that is over: its host begins anew.
-            if Some(*key) != state.key {
-                stale.extend(queue.pop_front());
-                continue;
-            }
-            if let Change::Snap { ty, .. } = update.change
+        while let Some(front) = queue.front() {
+            let ty = match front {
+                // Of a subscription that is over: its host begins anew.
+                Arrived::Peer(key, _) if Some(*key) != state.key => {
+                    stale.extend(queue.pop_front());
+                    continue;
+                }
+                Arrived::Peer(_, update) => match update.change {
+                    Change::Snap { ty, .. } => Some(ty),
+                    Change::Delta { .. } => None,
+                },
+                Arrived::Here(life, _) => Some(life.ty),
+            };
+            if let Some(ty) = ty
                 && state.ty != Some(ty)
             {
                 if ty == Schema::of::<T>().hash() {
@@ -614,10 +684,7 @@ impl<T: Track> Core<T> {
     /// Ends the subscription from this side.
     fn give_up(&self, error: RpcError) {
         if let Origin::There(remote) = &self.origin {
-            let key = lock(&remote.state).key.take();
-            if let Some(key) = key {
-                remote.reference.conn.with(|session| session.unfollow(key));
-            }
+            remote.leave();
         }
         let left = std::mem::take(&mut *lock(&self.queue));
         drop(left);
@@ -641,12 +708,9 @@ impl<T: Track> Core<T> {
                 let result = change_by(follower, change, &payload, &refs);
                 (Some(key), cost, result)
             }
-            Arrived::Here(epoch, update) => {
+            Arrived::Here(Life { epoch, ty }, update) => {
                 let (change, payload) = match update {
-                    Served::Snapshot { rev, value } => {
-                        let ty = [0; 16];
-                        (Change::Snap { epoch, rev, ty }, value)
-                    }
+                    Served::Snapshot { rev, value } => (Change::Snap { epoch, rev, ty }, value),
                     Served::Delta { from, to, node } => {
                         let hash = None;
                         (Change::Delta { from, to, hash }, node)
@@ -677,13 +741,20 @@ impl<T: Track> Core<T> {
             epoch,
             rev,
         } = done;
-        if let (Origin::There(remote), Some(key)) = (&self.origin, key) {
-            remote.reference.conn.with(|session| {
-                session.grant(key, cost);
-                if fits {
-                    session.at(key, epoch, rev);
+        if let Origin::There(remote) = &self.origin {
+            if let Some(key) = key {
+                remote.reference.conn.with(|session| {
+                    session.grant(key, cost);
+                    if fits {
+                        session.at(key, epoch, rev);
+                    }
+                });
+            } else if fits {
+                let through = lock(&remote.state).through.clone();
+                if let Some((forwarded, _)) = through {
+                    forwarded.reached(epoch, rev);
                 }
-            });
+            }
             if !fits {
                 return self.restart(remote, key, &result);
             }
@@ -707,30 +778,33 @@ impl<T: Track> Core<T> {
     }
 
     /// Asks for all of the value again, because what came does not fit.
-    fn restart(&self, remote: &Remote, key: FollowKey, why: &Applied) {
-        if lock(&remote.state).key != Some(key) {
-            // That was done already.
-            return;
+    fn restart(&self, remote: &Remote, key: Option<FollowKey>, why: &Applied) {
+        {
+            let state = lock(&remote.state);
+            if state.key != key || key.is_none() && state.through.is_none() {
+                // That was done already.
+                return;
+            }
         }
         let conn = &remote.reference.conn;
         tracing::warn!(peer = ?conn.peer, ?why, "a shared value's update does not fit; asking for all of it");
         if *why == Applied::Astray {
             conn.counters.went_astray();
         }
-        let now = Instant::now();
         let too_often = {
             let mut state = lock(&remote.state);
-            let recent = state
-                .failing_since
-                .is_some_and(|since| now - since < FAILURES_IN);
-            if !recent {
-                (state.failing_since, state.failures) = (Some(now), 0);
-            }
-            // One that went astray is our own fault, or that of the type.
-            state.failures += u32::from(*why != Applied::Astray);
             state.key = None;
-            state.failures >= FAILURES_MAX
+            // One that went astray is our own fault, or that of the type.
+            *why != Applied::Astray && state.misfits.is_too_often()
         };
+        // What comes from a forwarder names no subscription: it is taken out here.
+        if remote.leave() {
+            let stale: Vec<_> = lock(&self.queue)
+                .drain(..)
+                .filter(|arrived| matches!(arrived, Arrived::Here(..)))
+                .collect();
+            drop(stale);
+        }
         if too_often {
             let reason = "R20: updates of a shared value did not fit three times in a minute";
             conn.close(Close::new(Close::VIOLATION, reason.to_owned()));
@@ -749,6 +823,22 @@ enum Next {
     Empty,
     /// The host's type has to be known first.
     Asking,
+}
+
+impl Remote {
+    /// Follows no more. Whether it was a forwarder that it followed.
+    fn leave(&self) -> bool {
+        let mut state = lock(&self.state);
+        let (key, through) = (state.key.take(), state.through.take());
+        drop(state);
+        if let Some(key) = key {
+            self.reference.conn.with(|session| session.unfollow(key));
+        }
+        if let Some((forwarded, place)) = &through {
+            forwarded.hub().remove(*place);
+        }
+        through.is_some()
+    }
 }
 
 /// What was applied, to be told without the lock.
@@ -777,7 +867,7 @@ fn change_by<T: Track>(
         Change::Snap { epoch, rev, .. } => follower.snapshot(epoch, rev, payload, refs),
         Change::Delta { from, to, hash } => {
             let applied = follower.delta(from, to, payload, refs);
-            match (hash, follower.value()) {
+            match (hash.filter(|_| applied != Applied::Old), follower.value()) {
                 // A value of another version says less, or more.
                 (Some(theirs), Some(value)) if !follower.is_translated() => {
                     let ours = state_hash(value).map(u64::to_be_bytes);
@@ -804,18 +894,25 @@ fn translation_of(theirs: &[u8], ours: &Schema) -> Result<Translation, RpcError>
 }
 
 impl<T: Track> Sink for Core<T> {
-    fn take(&self, epoch: u64, update: &Served) -> bool {
+    fn take(&self, life: Life, update: &Served) -> bool {
         let mut queue = lock(&self.queue);
         // One waits for a reader to leave: nobody has a queue.
         let taken = queue.is_empty();
         if taken {
-            queue.push_back(Arrived::Here(epoch, update.clone()));
+            queue.push_back(Arrived::Here(life, update.clone()));
         } else {
             self.wants.store(true, Ordering::Release);
         }
         drop(queue);
         self.drain();
         taken
+    }
+
+    fn ended(&self, fault: &Fault) {
+        if let Origin::There(remote) = &self.origin {
+            remote.leave();
+        }
+        self.end(RpcError::from_fault(fault));
     }
 }
 
@@ -861,6 +958,24 @@ impl<T: Track> Following for Core<T> {
         self.end(RpcError::from_fault(&fault));
     }
 
+    fn hand_over(&self, to: &Arc<Forwarded>) {
+        let Origin::There(remote) = &self.origin else {
+            return;
+        };
+        let have = match self.follower.try_read() {
+            Ok(follower) => follower.have(),
+            Err(_) => None,
+        };
+        let mut state = lock(&remote.state);
+        // It has ended, or has gone there by itself.
+        if state.key.is_none() {
+            return;
+        }
+        let place = self.go_through(&mut state, to, have);
+        drop(state);
+        to.serve(place);
+    }
+
     fn any(self: Arc<Self>) -> Arc<dyn std::any::Any + Send + Sync> {
         self
     }
@@ -875,11 +990,8 @@ impl<T: Track> Drop for Core<T> {
                 }
             }
             Origin::There(remote) => {
-                let key = lock(&remote.state).key.take();
+                remote.leave();
                 let conn: &Arc<Conn> = &remote.reference.conn;
-                if let Some(key) = key {
-                    conn.with(|session| session.unfollow(key));
-                }
                 conn.forget_followed(remote.reference.key);
             }
         }
