@@ -190,6 +190,12 @@ const ADD: MethodDesc = MethodDesc {
             ty: TypeRef::of::<u32>(),
             default: true,
         },
+        ArgDesc {
+            name: "total",
+            kind: Kind::Ref,
+            ty: TypeRef::of::<u32>(),
+            default: false,
+        },
     ],
     ret: TypeRef::of::<Line>(),
     error: || Some(TypeRef::of::<String>()),
@@ -210,7 +216,9 @@ fn an_interface_lists_its_methods_over_one_table_of_types() {
     let mut expected = bytes(&["94 'demo a7"]);
     expected.extend(b"A cart.");
     expected.extend(bytes(&["91 96 'add 'Adds. 06"]));
-    expected.extend(bytes(&["92 94 'line 00 00 00 94 'times 01 fc 01 00 f4"]));
+    expected.extend(bytes(&[
+        "93 94 'line 00 00 00 94 'times 01 fc 01 94 'total 02 fc 00 00 f4",
+    ]));
     expected.extend(bytes(&["91 93 00 'Line 92 93 'sku f4 00 93 'qty fc 01"]));
     assert_eq!(schema.bytes(), expected, "{:02x?}", schema.bytes());
 }

@@ -271,6 +271,11 @@ impl<D: ?Sized + Dispatch> Ref<D> {
         }
     }
 
+    /// Whether it leads to something that this connection's peer has, or knows.
+    pub(crate) fn is_reached_over(&self, conn: &Arc<Conn>) -> bool {
+        matches!(&self.target, Target::There(remote) if Arc::ptr_eq(&remote.conn, conn))
+    }
+
     /// The local object.
     pub(crate) fn to_local(&self) -> Result<Local<D>, RpcError> {
         self.check()?;

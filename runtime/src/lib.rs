@@ -282,8 +282,8 @@ pub mod __rt {
 
     pub use crate::args::{Args, Put};
     pub use crate::byref::{
-        Back, ByRef, CallMut, InOut, Keeper, Opened, RefArg, Returned, Staged, borrow, call_mut,
-        put_ref, send_mut, serve_mut,
+        Back, ByRef, CallMut, InOut, Keeper, Opened, Opens, RefArg, Returned, Staged, borrow,
+        call_mut, open_refs, put_ref, send_mut, serve_mut,
     };
     pub use crate::call::{Call, Local, Receipt};
     pub use crate::context::Cx;

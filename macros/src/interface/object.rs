@@ -81,7 +81,11 @@ fn signature(interface: &Interface, method: &Method, lends: bool) -> TokenStream
     let parameters = method.sent().map(|parameter| {
         let Parameter { name, ty, .. } = parameter;
         let marker = interface.marker(method, parameter.index);
-        let lent = lends && matches!(parameter.pass, Pass::Lent(_) | Pass::Slice(_));
+        let lent = lends
+            && matches!(
+                parameter.pass,
+                Pass::Lent(_) | Pass::Slice(_) | Pass::Mut(_)
+            );
         let mutable = lent.then(|| quote!(mut));
         let owned = match &parameter.pass {
             Pass::Str => quote!(::helve::__rt::String),
@@ -135,7 +139,8 @@ fn run(interface: &Interface, method: &Method) -> TokenStream {
     let names: Vec<_> = method.by_ref().map(|(each, ..)| &each.name).collect();
     quote! {
         #enter
-        #(let mut #names = #names.open()?;)*
+        ::helve::__rt::open_refs(&mut [#(&mut #names as &mut dyn ::helve::__rt::Opens),*]).await?;
+        #(let mut #names = #names.opened()?;)*
         let __helve_result: ::helve::__rt::Result<_, #failure> = #result;
         let __helve_result = __helve_result?;
         #(let #names = #names.stage()?;)*
@@ -197,7 +202,7 @@ fn arm(interface: &Interface, method: &Method) -> TokenStream {
             Pass::Bytes => quote!(bytes()),
             Pass::Slice(_) => quote!(slice::<#marker>()),
             Pass::Mut(_) => {
-                return quote!(let #name = __helve_keeper.take::<#marker>(&__helve_args)?;);
+                return quote!(let mut #name = __helve_keeper.take::<#marker>(&__helve_args)?;);
             }
             Pass::Value { default: true } => {
                 let ty = &parameter.ty;

@@ -1,5 +1,5 @@
 //! The forms of a `&mut` argument on the wire (R24.1): `[0, type, value]`, `[1, type, value, id, rev]`,
-//! `[2, id, from, to, node]`.
+//! `[2, id, from, to, node]`, or a handle to a shared value.
 
 use helve_handles::id::ID_LIMIT;
 use helve_handles::patch::raw::Raw;
@@ -23,6 +23,8 @@ pub(super) enum Form<'a> {
         /// Keep it under this id, as that revision.
         keep: Option<(u64, u64)>,
     },
+    /// A handle to a shared value.
+    Handle(&'a [u8]),
     /// What changed in the value that was kept.
     Change {
         id: u64,
@@ -42,6 +44,10 @@ impl<'a> Form<'a> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Form<'_>> {
+    // Ext type 1, the only one in a value.
+    if let [0xd4 | 0xd5, ..] = bytes {
+        return Some(Form::Handle(bytes));
+    }
     let mut raw = Raw::new(bytes);
     let len = raw.array().ok()?;
     let form = match (raw.uint().ok()?, len) {

@@ -2,9 +2,11 @@
 //! has returned `Ok`. Dropped before that, whatever the reason, nothing has happened.
 
 use std::cell::RefCell;
+use std::future::ready;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use helve_handles::patch::{PatchError, Patcher};
 use helve_handles::schema::Schema;
 use helve_handles::shared::Payload;
@@ -12,13 +14,42 @@ use helve_handles::track::Track;
 
 use super::form::Form;
 use super::kept::Copy;
-use super::{Back, ByRef, NOTHING, TOO_DEEP, is_too_deep, unsendable};
+use super::{Back, ByRef, NOTHING, TOO_DEEP, elsewhere, is_too_deep, unsendable};
 use crate::args::Args;
 use crate::connection::Conn;
 use crate::error::RpcError;
+use crate::handle::Remote as _;
+use crate::shared::{Hosted, Shared, SharedEdit};
 
-/// One that was given, to be [opened](InOut::open).
-pub struct InOut<M: ByRef>(Result<Own<M::T>, RpcError>);
+/// One that was given, to be [opened](open_refs).
+pub struct InOut<M: ByRef>(State<M::T>);
+
+// What is inside is seen without its type, so that a `T` without `Track` is one error, at the user's type, and no
+// further ones about futures that are not `Send`.
+enum State<T> {
+    Given(Box<dyn Given<T>>),
+    Held(Box<dyn Held<T>>),
+    Gone,
+}
+
+/// What came of an argument, before its method runs.
+trait Given<T>: Send {
+    /// Which shared value it is.
+    fn place(&self) -> Option<usize> {
+        None
+    }
+
+    /// Begins to watch what the method does to it.
+    fn open(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Held<T>>, RpcError>>;
+}
+
+/// The value itself.
+trait Held<T>: Send {
+    fn get(&self) -> &T;
+    fn get_mut(&mut self) -> &mut T;
+    /// See [`Opened::stage`].
+    fn stage(self: Box<Self>) -> Result<Staged, RpcError>;
+}
 
 /// A value that the caller owns, or a copy of it.
 struct Own<T> {
@@ -50,52 +81,133 @@ struct Keep {
 }
 
 impl<M: ByRef> InOut<M> {
+    fn given(given: impl Given<M::T> + 'static) -> InOut<M> {
+        InOut(State::Given(Box::new(given)))
+    }
+
     /// A copy of a value of this process.
     pub(super) fn local(value: M::T, tracked: bool) -> InOut<M> {
         let whence = match tracked {
             true => Whence::Tracked,
             false => Whence::Value,
         };
-        InOut(Ok(Own { value, whence }))
+        InOut::given(Own { value, whence })
+    }
+
+    /// A shared value, which has to live here.
+    pub(super) fn shared(shared: &Shared<M::T>) -> Result<InOut<M>, RpcError> {
+        match shared.as_ref().to_local() {
+            Ok(local) => Ok(InOut::given(local.object)),
+            Err(RpcError::Encode(_)) => Err(elsewhere()),
+            Err(error) => Err(error),
+        }
     }
 
     /// One that cannot be passed.
     pub(super) fn refused(error: RpcError) -> InOut<M> {
-        InOut(Err(error))
+        InOut::given(Refused(error))
     }
 
-    /// Begins to watch what the method does to it.
+    /// The value itself, once it is open.
     ///
     /// # Errors
-    /// It cannot be passed.
-    pub fn open(self) -> Result<Opened<M>, RpcError> {
-        let mut own = self.0?;
-        let shadow = match own.whence {
-            Whence::Value => None,
-            Whence::Tracked | Whence::Peer { .. } => Some(own.value.shadow()),
-        };
-        Ok(Opened { own, shadow })
+    /// It is not.
+    pub fn opened(self) -> Result<Opened<M>, RpcError> {
+        match self.0 {
+            State::Held(held) => Ok(Opened(held)),
+            State::Given(_) | State::Gone => Err(RpcError::Internal("it is not open".into())),
+        }
     }
 }
 
-/// The value itself, for the method.
-pub struct Opened<M: ByRef> {
-    own: Own<M::T>,
-    /// `None`: nobody asks what changed.
-    shadow: Option<<M::T as Track>::Shadow>,
+/// An [`InOut`], whatever its type.
+pub trait Opens: Send {
+    /// Which shared value it is.
+    fn place(&self) -> Option<usize>;
+    /// Begins to watch what the method does to it.
+    fn open(&mut self) -> BoxFuture<'_, Result<(), RpcError>>;
 }
+
+impl<M: ByRef> Opens for InOut<M> {
+    fn place(&self) -> Option<usize> {
+        match &self.0 {
+            State::Given(given) => given.place(),
+            State::Held(_) | State::Gone => None,
+        }
+    }
+
+    fn open(&mut self) -> BoxFuture<'_, Result<(), RpcError>> {
+        Box::pin(async {
+            if let State::Given(given) = std::mem::replace(&mut self.0, State::Gone) {
+                self.0 = State::Held(given.open().await?);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// Opens all `&mut` arguments of a call. Shared values are waited for in one order, whatever the order of arguments, lest
+/// two calls hold what the other wants.
+///
+/// # Errors
+/// One is there twice ([`RpcError::Aliased`]), or cannot be had.
+pub async fn open_refs(refs: &mut [&mut dyn Opens]) -> Result<(), RpcError> {
+    refs.sort_by_key(|each| each.place());
+    let places = refs.iter().filter_map(|each| each.place());
+    let places: Vec<_> = places.collect();
+    if places.windows(2).any(|pair| pair.first() == pair.last()) {
+        return Err(RpcError::Aliased);
+    }
+    for each in refs {
+        each.open().await?;
+    }
+    Ok(())
+}
+
+impl<T: Track> Given<T> for Own<T> {
+    fn open(mut self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Held<T>>, RpcError>> {
+        let shadow = match self.whence {
+            Whence::Value => None,
+            Whence::Tracked | Whence::Peer { .. } => Some(self.value.shadow()),
+        };
+        Box::pin(ready(
+            Ok(Box::new(Watched { own: *self, shadow }) as Box<_>),
+        ))
+    }
+}
+
+impl<T: Track> Given<T> for Arc<Hosted<T>> {
+    fn place(&self) -> Option<usize> {
+        Some(Arc::as_ptr(self).addr())
+    }
+
+    fn open(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Held<T>>, RpcError>> {
+        Box::pin(async move { Ok(Box::new(SharedEdit::begin(*self).await?) as Box<_>) })
+    }
+}
+
+struct Refused(RpcError);
+
+impl<T: 'static> Given<T> for Refused {
+    fn open(self: Box<Self>) -> BoxFuture<'static, Result<Box<dyn Held<T>>, RpcError>> {
+        Box::pin(ready(Err(self.0)))
+    }
+}
+
+/// The value, for the method.
+pub struct Opened<M: ByRef>(Box<dyn Held<M::T>>);
 
 impl<M: ByRef> Deref for Opened<M> {
     type Target = M::T;
 
     fn deref(&self) -> &M::T {
-        &self.own.value
+        self.0.get()
     }
 }
 
 impl<M: ByRef> DerefMut for Opened<M> {
     fn deref_mut(&mut self) -> &mut M::T {
-        &mut self.own.value
+        self.0.get_mut()
     }
 }
 
@@ -106,6 +218,45 @@ impl<M: ByRef> Opened<M> {
     /// # Errors
     /// What the method made cannot be sent.
     pub fn stage(self) -> Result<Staged, RpcError> {
+        self.0.stage()
+    }
+}
+
+impl<T: Track> Held<T> for SharedEdit<T> {
+    fn get(&self) -> &T {
+        self
+    }
+
+    fn get_mut(&mut self) -> &mut T {
+        self
+    }
+
+    fn stage(self: Box<Self>) -> Result<Staged, RpcError> {
+        // Those who follow are told, the caller among them: nothing to send back.
+        Ok(Staged(Box::new(|| {
+            self.commit()?;
+            Ok(Back::Unchanged)
+        })))
+    }
+}
+
+/// A value that the caller owns, while its method runs.
+struct Watched<T: Track> {
+    own: Own<T>,
+    /// `None`: nobody asks what changed.
+    shadow: Option<T::Shadow>,
+}
+
+impl<T: Track> Held<T> for Watched<T> {
+    fn get(&self) -> &T {
+        &self.own.value
+    }
+
+    fn get_mut(&mut self) -> &mut T {
+        &mut self.own.value
+    }
+
+    fn stage(self: Box<Self>) -> Result<Staged, RpcError> {
         let Own { mut value, whence } = self.own;
         let Some(shadow) = self.shadow else {
             return Ok(Staged::with(Back::Value(Box::new(value))));
@@ -119,22 +270,41 @@ impl<M: ByRef> Opened<M> {
                 false => Back::Unchanged,
             }));
         };
-        let grown = len.saturating_add(node.bytes.len());
+        let len_now = len.saturating_add(node.bytes.len());
         let back = match changed {
             false => Back::Unchanged,
             true => Back::Node(smallest(node, &value, len, alike)?),
         };
-        let rev = u64::from(changed);
         let brings_handles = matches!(&back, Back::Node(node) if !node.refs.is_empty());
-        let keep = keep.filter(|_| !brings_handles).map(|keep| {
-            let copy = Copy {
-                value: Box::new(value),
-                rev: keep.rev + rev,
-                len: grown,
-            };
-            (keep, copy)
-        });
-        Ok(Staged { back, keep })
+        let Some(keep) = keep.filter(|_| !brings_handles) else {
+            return Ok(Staged::with(back));
+        };
+        let copy = Copy {
+            value: Box::new(value),
+            rev: keep.rev + u64::from(changed),
+            len: len_now,
+        };
+        Ok(Staged(Box::new(move || {
+            keep.conn.kept.put(keep.id, copy);
+            Ok(back)
+        })))
+    }
+}
+
+/// What changed, not yet told to anybody.
+pub struct Staged(Box<dyn FnOnce() -> Result<Back, RpcError> + Send>);
+
+impl Staged {
+    fn with(back: Back) -> Staged {
+        Staged(Box::new(|| Ok(back)))
+    }
+
+    /// From now on it has happened. What goes back to the caller.
+    ///
+    /// # Errors
+    /// A shared value cannot be what the method made of it, and is as it was.
+    pub fn finish(self) -> Result<Back, RpcError> {
+        self.0()
     }
 }
 
@@ -167,29 +337,6 @@ fn smallest<T: Track>(
     }
 }
 
-/// What changed, to be kept here and told to the caller.
-pub struct Staged {
-    back: Back,
-    keep: Option<(Keep, Copy)>,
-}
-
-impl Staged {
-    fn with(back: Back) -> Staged {
-        Staged { back, keep: None }
-    }
-
-    /// From now on it has happened.
-    ///
-    /// # Errors
-    /// None of a value that the caller owns.
-    pub fn finish(self) -> Result<Back, RpcError> {
-        if let Some((keep, copy)) = self.keep {
-            keep.conn.kept.put(keep.id, copy);
-        }
-        Ok(self.back)
-    }
-}
-
 /// Reads the `&mut` arguments of one call that came.
 pub struct Keeper {
     conn: Arc<Conn>,
@@ -212,6 +359,7 @@ impl Keeper {
     /// ([`RpcError::NeedSnapshot`]).
     pub fn take<M: ByRef>(&self, args: &Args) -> Result<InOut<M>, RpcError> {
         let own = match Form::read(args.next_bytes()?)? {
+            Form::Handle(bytes) => return InOut::shared(&args.read::<Shared<M::T>>(bytes)?),
             Form::Whole { ty, value, keep } => {
                 let keep = keep.map(|(id, rev)| self.keep(id, rev)).transpose()?;
                 // What is replaced is worth nothing any more, whatever becomes of the call.
@@ -246,7 +394,7 @@ impl Keeper {
                 }
             }
         };
-        Ok(InOut(Ok(own)))
+        Ok(InOut::given(own))
     }
 
     /// A place to keep a value at.

@@ -16,7 +16,7 @@ use helve_handles::track::Track;
 use crate::error::RpcError;
 
 pub use call::{CallMut, Returned, call_mut, send_mut, serve_mut};
-pub use inout::{InOut, Keeper, Opened, Staged};
+pub use inout::{InOut, Keeper, Opened, Opens, Staged, open_refs};
 pub(crate) use kept::Kept;
 pub use refarg::{RefArg, borrow, put_ref};
 
@@ -44,6 +44,14 @@ const NOTHING: [u8; 2] = [0x91, helve_handles::patch::Tag::Fields as u8];
 const NESTING_MAX: u32 = 63;
 
 const TOO_DEEP: &str = "it nests deeper than 63 levels";
+
+/// A method cannot work on a shared value that another process has (R24.11).
+fn elsewhere() -> RpcError {
+    RpcError::Incompatible(
+        "a shared value is passed as `&mut` to methods where it lives: this one lives elsewhere"
+            .into(),
+    )
+}
 
 fn is_too_deep(bytes: &[u8]) -> bool {
     helve_handles::patch::raw::nesting(bytes).is_none_or(|nests| nests > NESTING_MAX)

@@ -8,24 +8,29 @@ use helve_handles::shared::{ApplyError, Payload, Tracked};
 use helve_handles::track::Track;
 
 use super::call::Mark;
-use super::{Back, ByRef, InOut, NOTHING, is_too_deep, unsendable};
+use super::{Back, ByRef, InOut, NOTHING, elsewhere, is_too_deep, unsendable};
 use crate::args::Put;
 use crate::client::random;
 use crate::connection::Conn;
 use crate::error::RpcError;
+use crate::handle::Remote as _;
+use crate::shared::Shared;
 
 mod sealed {
     pub trait Sealed {}
 }
 
-/// What may be passed where a method takes `&mut T`: `&mut T` itself, or `&mut Tracked<T>`.
+/// What may be passed where a method takes `&mut T`: `&mut T` itself, `&mut Tracked<T>`, or `&Shared<T>`.
 ///
 /// - `&mut T` is sent whole; what the method changed comes back.
 /// - `&mut Tracked<T>` is sent whole the first time. The other side keeps it, and from then on is told what changed.
 ///
+/// - `&Shared<T>` is a handle: the method works on the value itself, which has to live where the method does. Those who
+///   follow it are told, and replicas of the caller's have changed when the call returns.
+///
 /// Of an `Err`, a panic, a cancelled or a late call nothing comes back, and the argument is as it was.
 #[diagnostic::on_unimplemented(
-    message = "expected `&mut {T}` or `&mut Tracked<{T}>`, found `{Self}`",
+    message = "expected `&mut {T}`, `&mut Tracked<{T}>` or `&Shared<{T}>`, found `{Self}`",
     label = "this method edits its argument in place",
     note = "a `&mut` that is needed afterwards is passed on with `&mut *it`"
 )]
@@ -209,6 +214,36 @@ impl<T: Track> RefArg<T> for &mut Tracked<T> {
             });
         }
         memo.give_back(self);
+        Ok(())
+    }
+}
+
+impl<T: Track> sealed::Sealed for &Shared<T> {}
+
+impl<T: Track> RefArg<T> for &Shared<T> {
+    fn __put(&mut self, _: bool, put: &mut Put<'_>) -> Sent {
+        match self.as_ref().is_reached_over(put.conn) {
+            true => put.put_wire(*self),
+            // The method could not have it.
+            false => put.fail(elsewhere()),
+        }
+        Sent(None)
+    }
+
+    fn __borrow<M: ByRef<T = T>>(&self) -> InOut<M> {
+        InOut::shared(self).unwrap_or_else(InOut::refused)
+    }
+
+    fn __prepare(&mut self, back: Back) -> Result<Back, RpcError> {
+        match back {
+            Back::Unchanged => Ok(back),
+            Back::Node(_) | Back::Value(_) => Err(unfit("a shared value changes at its host")),
+        }
+    }
+
+    fn __abandon(&mut self) {}
+
+    fn __land(&mut self, _: Back, _: Sent) -> Result<(), RpcError> {
         Ok(())
     }
 }

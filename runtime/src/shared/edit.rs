@@ -22,7 +22,7 @@ pub struct SharedEdit<T: Track> {
 }
 
 impl<T: Track> SharedEdit<T> {
-    pub(super) async fn begin(hosted: Arc<Hosted<T>>) -> Result<Self, RpcError> {
+    pub(crate) async fn begin(hosted: Arc<Hosted<T>>) -> Result<Self, RpcError> {
         let mut value = hosted.object().write(&Cx::current()).await?;
         value.begin().map_err(encode_error)?;
         Ok(SharedEdit { hosted, value })

@@ -4,6 +4,7 @@ use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use helve::Shared;
 use helve::prelude::*;
 use helve::track::{Counter, Map, Text};
 use helve_tests::harness::{Tracked, Tracker};
@@ -53,6 +54,12 @@ pub trait Desk {
     async fn panics(&self, doc: &mut Doc) -> u32;
     /// 50 edits, then waits for ever.
     async fn hangs(&self, doc: &mut Doc) -> u32;
+    /// Edits, while the ear is asked for its number.
+    async fn asks(&self, doc: &mut Doc, ear: &EarHandle) -> Result<u64, Torn>;
+    /// Moves the title from one to the other.
+    async fn moves(&self, from: &mut Doc, to: &mut Doc);
+    /// A value that lives here.
+    async fn shared(&self) -> Shared<Doc>;
     /// Edits both; a handle, a stream and a context beside them.
     async fn both(
         &self,
@@ -77,6 +84,7 @@ pub trait Ear {
 pub struct MemDesk {
     pub ran: Arc<AtomicUsize>,
     pub waiting: Arc<AtomicUsize>,
+    shared: Shared<Doc>,
     _tracked: Tracked,
 }
 
@@ -85,6 +93,7 @@ impl MemDesk {
         MemDesk {
             ran: Arc::default(),
             waiting: Arc::default(),
+            shared: Shared::new(doc()),
             _tracked: tracker.track(),
         }
     }
@@ -144,6 +153,19 @@ impl Desk for MemDesk {
         self.waiting.fetch_add(1, Ordering::SeqCst);
         let _waiting = Waiting(self.waiting.clone());
         pending().await
+    }
+    async fn asks(&self, doc: &mut Doc, ear: &EarHandle) -> Result<u64, Torn> {
+        edit(doc);
+        ear.number().await.map_err(|_| Torn)
+    }
+    async fn moves(&self, from: &mut Doc, to: &mut Doc) {
+        edit(from);
+        // Whoever wants them in the other order comes in between.
+        tokio::task::yield_now().await;
+        to.0 = std::mem::take(&mut from.0);
+    }
+    async fn shared(&self) -> Shared<Doc> {
+        self.shared.clone()
     }
     async fn both(
         &self,

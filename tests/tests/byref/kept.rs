@@ -6,7 +6,7 @@ use helve::track::Tracked;
 use helve::{Connection, Remote, SessionLimits};
 use helve_tests::harness::{Harness, Setup, Tracker, limited};
 
-use crate::desk::{DeskHandle, MemDesk, doc, shown, sized};
+use crate::desk::{DeskHandle, EarHandle, MemDesk, Numbered, doc, shown, sized};
 
 /// A desk whose server keeps that much.
 fn serving(tracker: &Tracker, kept: usize) -> Harness {
@@ -134,6 +134,49 @@ async fn a_value_beyond_the_quota_is_worked_on_and_not_kept() {
     assert_eq!(result, Ok(3));
     assert!(up < 100, "{up}");
     drop((desk, connection, server));
+    harness.finish().await;
+}
+
+// R24.7, E6.11: made again, with the handles that stand before and behind what is sent whole.
+#[tokio::test]
+async fn a_call_that_is_made_again_brings_its_handles_again() {
+    let tracker = Tracker::new();
+    let harness = serving(&tracker, 0);
+    let desk: DeskHandle = harness.connect().await;
+    let connection = desk.connection().unwrap();
+    let mut tracked = Tracked::new(doc());
+    for round in 1..4 {
+        let ear = EarHandle::new(Numbered(round));
+        let call = desk
+            .asks(&mut tracked, &ear)
+            .traceparent(helve::TraceParent::random());
+        assert_eq!(
+            limited(call.deadline(Duration::from_secs(60))).await,
+            Ok(round)
+        );
+        assert_eq!(tracked.rev(), 1 + round);
+    }
+    // One call of the first round, two of each further one.
+    assert_eq!(connection.stats().calls_made, 5);
+    drop((desk, connection));
+    harness.finish().await;
+}
+
+// R18.1, R24.2: what goes in parts, up and down.
+#[tokio::test]
+async fn long_values_and_long_changes_travel_in_parts() {
+    let tracker = Tracker::new();
+    let harness = serving(&tracker, 16 << 20);
+    let desk: DeskHandle = harness.connect().await;
+    let long = "long ".repeat(50_000);
+    let (mut from, mut to) = (doc(), Tracked::new(sized(5_000)));
+    from.0 = long.clone();
+    limited(desk.moves(&mut from, &mut to)).await.unwrap();
+    assert!(from.0.is_empty() && to.0 == long);
+    limited(desk.moves(&mut to, &mut from)).await.unwrap();
+    assert!(to.0.is_empty() && from.0 == long);
+    assert_eq!(to.rev(), 3);
+    drop(desk);
     harness.finish().await;
 }
 

@@ -13,3 +13,4 @@ mod forged;
 mod kept;
 mod outcomes;
 mod passing;
+mod shared;

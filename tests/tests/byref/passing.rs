@@ -143,6 +143,79 @@ async fn handles_inside_go_up_and_come_back_with_the_change() {
     harness.finish().await;
 }
 
+/// A page as it is now.
+#[derive(Wire, Track, Clone, Debug, PartialEq)]
+pub struct Page {
+    title: String,
+    #[serde(default)]
+    color: u32,
+}
+
+/// The same as an older peer knows it.
+mod older {
+    use helve::prelude::*;
+
+    #[derive(Wire, Track, Clone)]
+    pub struct Page {
+        pub title: String,
+    }
+
+    #[interface(id = "test.Pages")]
+    pub trait Pages {
+        async fn name(&self, page: &mut Page, title: &str);
+    }
+
+    pub struct MemPages;
+
+    impl Pages for MemPages {
+        async fn name(&self, page: &mut Page, title: &str) {
+            if !title.is_empty() {
+                page.title = title.to_owned();
+            }
+        }
+    }
+}
+
+#[interface(id = "test.Pages")]
+trait Pages {
+    async fn name(&self, page: &mut Page, title: &str);
+}
+
+// R24.3
+#[tokio::test]
+async fn of_another_version_of_the_type_the_value_comes_back_whole_if_it_changed() {
+    let tracker = Tracker::new();
+    let root = older::PagesHandle::new(older::MemPages);
+    let harness = Harness::memory(&tracker, root);
+    let pages: PagesHandle = {
+        let _first: older::PagesHandle = harness.connect().await;
+        harness.connect().await
+    };
+    let page = |title: &str, color| Page {
+        title: title.to_owned(),
+        color,
+    };
+    let (mut plain, mut tracked) = (page("a", 7), Tracked::new(page("a", 7)));
+    for title in ["", "b", "c"] {
+        limited(pages.name(&mut plain, title)).await.unwrap();
+        limited(pages.name(&mut tracked, title)).await.unwrap();
+        let expected = match title {
+            "" => page("a", 7),
+            title => page(title, 0),
+        };
+        assert_eq!((&plain, &*tracked), (&expected, &expected));
+    }
+    assert_eq!(tracked.rev(), 3);
+    assert!(
+        harness
+            .server_ends()
+            .iter()
+            .all(|end| end.stats().kept == 0)
+    );
+    drop(pages);
+    harness.finish().await;
+}
+
 #[test]
 fn the_interface_says_that_they_are_by_reference() {
     let tidy = &DeskHandle::INTERFACE.methods[0];
