@@ -3,6 +3,8 @@
 //! type itself: views, focus, canaries, and other versions of one type.
 
 use std::collections::BTreeSet;
+mod part;
+
 use std::fmt;
 
 use crate::patch::raw::Raw;
@@ -39,7 +41,7 @@ macro_rules! leaves {
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
         #[allow(missing_docs, reason = "named after the types")]
         pub enum Leaf {
-            $($leaf,)*
+            $($leaf = $number,)*
         }
 
         impl Leaf {

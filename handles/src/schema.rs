@@ -322,6 +322,12 @@ impl Schema {
         Schema { bytes, hash }
     }
 
+    /// That of a type which only its encoding tells.
+    pub fn encoded(bytes: Vec<u8>) -> Schema {
+        let hash = hash(&bytes);
+        Schema { bytes, hash }
+    }
+
     /// The canonical encoding: MessagePack, as the head of this module has it.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

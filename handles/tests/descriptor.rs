@@ -187,3 +187,19 @@ fn a_canary_takes_every_handle_for_nil() {
         );
     }
 }
+
+#[test]
+fn a_part_is_described_as_its_own_type_would_be() {
+    use helve_handles::descriptor::{Ref, Type};
+    type Whole = (u8, Vec<(String, Option<u32>)>, Option<(bool, Vec<u8>)>);
+    let whole = Descriptor::of::<Whole>().expect("small");
+    let Some(Type::Tuple(items)) = whole.get(whole.root()) else {
+        panic!("a tuple");
+    };
+    let same =
+        |ty: Ref, schema: std::sync::Arc<Schema>| assert_eq!(whole.optional(ty), schema.bytes());
+    same(items[0], Schema::of::<Option<u8>>());
+    same(items[1], Schema::of::<Option<Vec<(String, Option<u32>)>>>());
+    same(items[2], Schema::of::<Option<(bool, Vec<u8>)>>());
+    same(whole.root(), Schema::of::<Option<Whole>>());
+}

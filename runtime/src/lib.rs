@@ -195,7 +195,7 @@ pub use limits::SessionLimits;
 pub use peer::Peer;
 pub use server::{AcceptError, Builder, Host, Principal, Rooted, ServeError, Server, Token, serve};
 pub use shared::{
-    Draft, Mode, Replica, ReplicaState, Revisions, Shared, SharedBuilder, SharedEdit,
+    Draft, Mode, Part, Replica, ReplicaState, Revisions, Shared, SharedBuilder, SharedEdit,
 };
 pub use shutdown::{Shutdown, terminated};
 pub use stats::{State, Stats};

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use crate::client::Connection;
 use crate::connection::Conn;
 use crate::error::RpcError;
+use crate::server::Principal;
 use crate::stats::Stats;
 use crate::trace::Trace;
 
@@ -18,7 +19,7 @@ struct Inner {
     agent: String,
     addr: Option<SocketAddr>,
     token: Option<String>,
-    principal: Option<Arc<str>>,
+    principal: Option<Principal>,
     conn: OnceLock<Weak<Conn>>,
     /// Set for what stands in for a peer in the context of a call that has a trace.
     traced: Option<Traced>,
@@ -35,7 +36,7 @@ impl Peer {
         agent: String,
         addr: Option<SocketAddr>,
         token: Option<String>,
-        principal: Option<Arc<str>>,
+        principal: Option<Principal>,
     ) -> Peer {
         Peer(Arc::new(Inner {
             agent,
@@ -95,6 +96,11 @@ impl Peer {
         let _ = self.0.conn.set(Arc::downgrade(conn));
     }
 
+    /// The views of shared values that it holds.
+    pub(crate) fn views(&self) -> &[String] {
+        self.0.principal.as_ref().map_or(&[], Principal::views)
+    }
+
     /// The same, for this crate.
     pub(crate) fn connected(&self) -> Option<Arc<Conn>> {
         self.0.conn.get()?.upgrade()
@@ -113,7 +119,7 @@ impl Peer {
 
     /// The name that the authentication hook gave it.
     pub fn principal(&self) -> Option<&str> {
-        self.0.principal.as_deref()
+        self.0.principal.as_ref().map(Principal::name)
     }
 }
 
@@ -123,7 +129,7 @@ impl std::fmt::Debug for Peer {
         f.debug_struct("Peer")
             .field("agent", &self.0.agent)
             .field("addr", &self.0.addr)
-            .field("principal", &self.0.principal)
+            .field("principal", &self.principal())
             .finish_non_exhaustive()
     }
 }

@@ -497,7 +497,7 @@ async fn admit(
         return Err(RpcError::Busy("the server is shutting down".into()));
     }
     let principal = match &shared.authenticate {
-        Some(hook) => Some(hook(Token(hello.auth.clone())).await?.0),
+        Some(hook) => Some(hook(Token(hello.auth.clone())).await?),
         None => None,
     };
     let token = match &hello.auth {

@@ -40,12 +40,25 @@ impl std::fmt::Debug for Token {
 
 /// Who a client is: what the authentication hook makes of its token.
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Principal(pub(super) Arc<str>);
+pub struct Principal(pub(super) Arc<str>, pub(super) Arc<[String]>);
 
 impl Principal {
     /// A principal of that name.
     pub fn new(name: impl AsRef<str>) -> Principal {
-        Principal(name.as_ref().into())
+        Principal(name.as_ref().into(), Arc::default())
+    }
+
+    /// The same, who sees the fields of shared values that are marked `#[track(view = "..")]` with one of these names.
+    /// Nobody else does.
+    #[must_use]
+    pub fn with_views<V: Into<String>>(mut self, views: impl IntoIterator<Item = V>) -> Principal {
+        self.1 = views.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// The views that it sees.
+    pub(crate) fn views(&self) -> &[String] {
+        &self.1
     }
 
     /// Its name.

@@ -1,5 +1,6 @@
 //! The built-in calls that replicas make: `helve.Shared/propose` and `helve.Peer/describe`.
 
+use std::marker::PhantomData;
 use std::sync::Arc;
 
 use helve_handles::id::method_id;
@@ -7,15 +8,17 @@ use helve_handles::patch::raw;
 use helve_handles::put::{put_bin, put_uint};
 use helve_handles::schema::InterfaceDesc;
 use helve_handles::shared::Payload;
+use helve_handles::track::Track;
 use helve_handles::wire::Typed;
 
-use super::Mode;
-use super::host::{PROPOSE, Proposed};
+use super::host::{FOCUS, Hosted, PROPOSE, Proposed};
 use super::refs;
+use super::{Mode, Part, Shared};
 use crate::args::Put;
+use crate::call::Call;
 use crate::connection::RemoteRef;
 use crate::error::RpcError;
-use crate::handle::Far;
+use crate::handle::{Far, Ref, Route};
 
 /// What a peer is called in logs of the methods that every one has.
 static PEER: InterfaceDesc = InterfaceDesc {
@@ -76,4 +79,31 @@ pub(crate) async fn describe(
     Far::to(peer)
         .send::<Described, RpcError>(describe, 1, args)
         .await
+}
+
+/// The handle of a part.
+struct Focused<U>(PhantomData<U>);
+
+impl<U: Track> Typed for Focused<U> {
+    type T = Shared<Option<U>>;
+}
+
+/// Asks the host of a value for a part of it.
+pub(super) fn focus<T: Track, U: Track>(
+    whole: &Ref<Hosted<T>>,
+    part: &Part,
+) -> Call<Shared<Option<U>>> {
+    let far = match whole.route() {
+        Route::There(far) => far,
+        Route::Here(_) => {
+            let why = "the value lives here, or is broken: look at the part with `read`";
+            return Call::failed(RpcError::Unimplemented(why.to_owned()));
+        }
+    };
+    match part.encoded() {
+        Ok(steps) => far.send::<Focused<U>, RpcError>(FOCUS, 1, |put| {
+            put.bytes.extend_from_slice(&steps);
+        }),
+        Err(error) => Call::failed(error),
+    }
 }

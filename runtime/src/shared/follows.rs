@@ -64,6 +64,13 @@ impl Conn {
             let fault = Fault::new(Code::Unimplemented, "the object is not a shared value");
             return self.with(|session| session.end_subscription(key, fault));
         };
+        let publisher = match publisher.seen_by(self) {
+            Ok(publisher) => publisher,
+            Err(error) => {
+                let fault = error.to_fault();
+                return self.with(|session| session.end_subscription(key, fault));
+            }
+        };
         let place = {
             // At once: somebody may tell it something, and give it up, as soon as it is there.
             let mut tables = self.follows.lock();
@@ -112,6 +119,18 @@ impl Conn {
         let all = tables.subscriptions.iter();
         all.filter(|(_, (of, _))| same(of))
             .map(|(key, (_, place))| (*key, *place))
+            .collect()
+    }
+
+    /// By which subscriptions the peer follows a part or a view of this value.
+    pub(crate) fn subscriptions_through(
+        &self,
+        publisher: &Arc<dyn Publisher>,
+    ) -> Vec<(SubscriberKey, Arc<dyn Publisher>, Place)> {
+        let tables = self.follows.lock();
+        let all = tables.subscriptions.iter();
+        all.filter(|(_, (of, _))| of.is_through(&**publisher))
+            .map(|(key, (lens, place))| (*key, lens.clone(), *place))
             .collect()
     }
 

@@ -16,6 +16,7 @@ use super::hub::{Hub, Place, Publisher};
 use super::refs;
 use super::replica::{Following, Misfits, WINDOW};
 use crate::connection::{Conn, RemoteRef};
+use crate::error::RpcError;
 use crate::node::ObjectRef;
 use crate::transport::Close;
 
@@ -258,6 +259,11 @@ impl Following for Forwarded {
 }
 
 impl Publisher for Forwarded {
+    /// Everything that this session was told (R9).
+    fn seen_by(self: Arc<Self>, _: &Conn) -> Result<Arc<dyn Publisher>, RpcError> {
+        Ok(self)
+    }
+
     fn hub(&self) -> &Hub {
         &self.hub
     }

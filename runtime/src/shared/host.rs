@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use helve_handles::descriptor::Descriptor;
+use futures::future::BoxFuture;
+use helve_handles::descriptor::{Descriptor, Type};
 use helve_handles::id::{ID_LIMIT, method_id};
 use helve_handles::patch::{Patcher, canary};
 use helve_handles::schema::{InterfaceDesc, Schema};
@@ -17,7 +18,9 @@ use helve_handles::wire::Typed;
 use helve_protocol::session::{IncomingId, SubscriberKey};
 
 use super::hub::{Hub, Place, Publisher};
+use super::lens::{self, Lenses, Whole};
 use super::{Mode, SHARED, SharedEdit, encode_error, refs};
+use crate::args::Args;
 use crate::connection::Conn;
 use crate::context::Cx;
 use crate::dispatch::Incoming;
@@ -27,6 +30,9 @@ use crate::handle::Dispatch;
 
 /// The built-in method that changes a value from elsewhere.
 pub(super) const PROPOSE: u32 = method_id("helve.Shared", "propose");
+
+/// The built-in method that leads to a part of a value.
+pub(super) const FOCUS: u32 = method_id("helve.Shared", "focus");
 
 /// What a host allows of what others propose.
 pub(super) type Validate<T> = Box<dyn Fn(&T, &Cx) -> Result<(), String> + Send + Sync>;
@@ -43,6 +49,7 @@ pub struct Hosted<T: Track> {
     epoch: u64,
     hub: Hub,
     proposals: Option<Validate<T>>,
+    lenses: Lenses,
 }
 
 impl<T: Track> Hosted<T> {
@@ -59,6 +66,7 @@ impl<T: Track> Hosted<T> {
             epoch,
             hub: Hub::new(min_interval),
             proposals,
+            lenses: Lenses::default(),
         })
     }
 
@@ -80,6 +88,14 @@ impl<T: Track> Hosted<T> {
         for (key, place) in conn.subscriptions_to(&this) {
             self.hub.tell(&**self, place);
             note_change(&conn, key, rev);
+        }
+        for (key, lens, place) in conn.subscriptions_through(&this) {
+            lens.hub().tell(&*lens, place);
+            // Of a part that has not changed this is no news.
+            if let Some(history) = lens.history() {
+                let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+                note_change(&conn, key, history.head());
+            }
         }
     }
 
@@ -159,6 +175,18 @@ impl<T: Track> Hosted<T> {
     }
 }
 
+/// The arguments of PROPOSE.
+pub(super) fn proposal(args: Args) -> Result<(u64, Mode, Payload), RpcError> {
+    let base = args.take_value::<u64>()?;
+    let mode = Mode::from_number(args.take_value::<u8>()?)?;
+    let (node, caps) = args.raw()?;
+    let node = Payload {
+        bytes: Bytes::copy_from_slice(node),
+        refs: refs::of_call(caps).into(),
+    };
+    Ok((base, mode, node))
+}
+
 /// What PROPOSE answers with.
 pub(super) enum Proposed {}
 
@@ -168,20 +196,21 @@ impl Typed for Proposed {
 
 impl<T: Track> Dispatch for Hosted<T> {
     fn dispatch(self: Arc<Self>, call: Incoming<'_>) {
-        if call.method() != PROPOSE {
-            return call.unimplemented();
+        match call.method() {
+            FOCUS => return lens::focus(self, call),
+            PROPOSE => {}
+            _ => return call.unimplemented(),
         }
+        let views = call.conn().peer.views().to_vec();
         call.serve::<Proposed, RpcError, _>(move |cx, args| {
             let cx = cx.clone();
             async move {
-                let base = args.take_value::<u64>()?;
-                let mode = Mode::from_number(args.take_value::<u8>()?)?;
-                let (node, caps) = args.raw()?;
-                let node = Payload {
-                    bytes: Bytes::copy_from_slice(node),
-                    refs: refs::of_call(caps).into(),
-                };
-                drop(args);
+                let (base, mode, node) = proposal(args)?;
+                if lens::seen_by(self.clone(), &views)?.is_some() {
+                    return Err(RpcError::Denied(
+                        "parts of this value are not in your view, so you may not change it".into(),
+                    ));
+                }
                 self.propose(base, mode, node, &cx).await
             }
         });
@@ -196,7 +225,38 @@ impl<T: Track> Dispatch for Hosted<T> {
     }
 }
 
+impl<T: Track> Whole for Hosted<T> {
+    fn descriptor(&self) -> Option<Arc<Descriptor>> {
+        descriptor::<T>()
+    }
+
+    fn lenses(&self) -> &Lenses {
+        &self.lenses
+    }
+
+    fn propose(
+        self: Arc<Self>,
+        base: u64,
+        mode: Mode,
+        node: Payload,
+        cx: Cx,
+    ) -> BoxFuture<'static, Result<u64, RpcError>> {
+        Box::pin(async move { Hosted::propose(self, base, mode, node, &cx).await })
+    }
+}
+
 impl<T: Track> Publisher for Hosted<T> {
+    #[allow(private_interfaces, reason = "nobody but this crate has any")]
+    fn seen_by(self: Arc<Self>, conn: &Conn) -> Result<Arc<dyn Publisher>, RpcError> {
+        if descriptor::<T>().is_some_and(|all| !has_views(&all)) {
+            return Ok(self);
+        }
+        Ok(match lens::seen_by(self.clone(), conn.peer.views())? {
+            Some(lens) => lens,
+            None => self,
+        })
+    }
+
     fn hub(&self) -> &Hub {
         &self.hub
     }
@@ -234,6 +294,16 @@ fn descriptor<T: Track>() -> Option<Arc<Descriptor>> {
     let made = Descriptor::of::<T>().ok().map(Arc::new);
     known().insert(TypeId::of::<T>(), made.clone());
     made
+}
+
+/// Whether a session may see less of a value of this type than another.
+fn has_views(descriptor: &Descriptor) -> bool {
+    let fields = descriptor.types().iter().flat_map(|ty| match ty {
+        Type::Struct { fields, .. } => fields.iter().collect::<Vec<_>>(),
+        Type::Enum { variants, .. } => variants.iter().flat_map(|v| &v.fields).collect(),
+        _ => Vec::new(),
+    });
+    fields.into_iter().any(|field| field.view.is_some())
 }
 
 /// The canary of a value (objects.md, section 4); `None` where it cannot be had, or is not worth it.

@@ -41,6 +41,16 @@ pub trait Publisher: Send + Sync + 'static {
     fn describer(&self) -> Option<(Arc<RemoteRef>, [u8; 16])> {
         None
     }
+    /// What the peer of this connection may see of it.
+    ///
+    /// # Errors
+    /// Nothing.
+    #[allow(private_interfaces, reason = "nobody but this crate has any")]
+    fn seen_by(self: Arc<Self>, conn: &Conn) -> Result<Arc<dyn Publisher>, RpcError>;
+    /// Whether it is a part or a view of that one.
+    fn is_through(&self, _: &dyn Publisher) -> bool {
+        false
+    }
     /// What its followers are served from, if it was made already.
     fn history(&self) -> Option<Arc<Mutex<History>>>;
     /// Makes it, which may have to wait for an edit; then serves whom it waited for.

@@ -12,6 +12,8 @@ mod follows;
 mod forward;
 mod host;
 mod hub;
+mod lens;
+mod part;
 pub(crate) mod refs;
 mod replica;
 
@@ -25,12 +27,14 @@ use helve_handles::track::Track;
 use helve_handles::wire::Wire;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::call::Call;
 use crate::context::Cx;
 use crate::error::{CallError, RpcError};
 use crate::handle::{Lives, Ref, Remote};
 
 pub use draft::{Draft, Mode};
 pub use edit::SharedEdit;
+pub use part::Part;
 pub use replica::{Replica, ReplicaState, Revisions};
 
 pub(crate) use calls::{Described, describe};
@@ -144,6 +148,32 @@ impl<T: Track> Shared<T> {
             Lives::Here(local) => Replica::here(local.object).await,
             Lives::There(remote) => Replica::there(remote).await,
         }
+    }
+
+    /// A part of a value that lives elsewhere, as a value of its own: what is followed there comes alone. `None` where the
+    /// part is not there. Its revisions are those of the whole; what is drafted there is proposed to the whole.
+    ///
+    /// # Errors
+    /// In the call: the path leads nowhere ([`RpcError::Decode`]), or to what this session may not see
+    /// ([`RpcError::Denied`]). The value lives here: [`read`](Self::read) it.
+    ///
+    /// # Example
+    /// ```
+    /// use helve::prelude::*;
+    /// use helve::track::Map;
+    /// use helve::{Part, Shared};
+    ///
+    /// # #[derive(Wire, Track, Clone)] struct Cell { score: f64 }
+    /// # #[derive(Wire, Track, Clone)] struct Doc { cells: Map<u32, Cell> }
+    /// # async fn f(doc: Shared<Doc>) -> Result<(), RpcError> {
+    /// let cell: Shared<Option<Cell>> = doc.focus(&Part::field("cells").key(&7_u32)).await?;
+    /// let replica = cell.replica().await?;
+    /// println!("{:?}", replica.read(|cell| cell.as_ref().map(|cell| cell.score))?);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn focus<U: Track>(&self, part: &Part) -> Call<Shared<Option<U>>> {
+        calls::focus(&self.0, part)
     }
 
     /// How many follow the value, where it lives: 0 elsewhere.
