@@ -28,6 +28,16 @@ traits! {
 }
 
 impl<T: Track> Deque<T> {
+    /// How many there are; bytes, of a text. Here and not by `Deref` alone, so that it has a path.
+    pub fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    /// Whether there are none: what `#[serde(skip_serializing_if = "..::is_empty")]` may name.
+    pub fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
     /// An empty one, without memory.
     pub const fn new() -> Deque<T> {
         Deque {

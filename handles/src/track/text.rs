@@ -109,6 +109,16 @@ impl Log {
 }
 
 impl Text {
+    /// How many there are; bytes, of a text. Here and not by `Deref` alone, so that it has a path.
+    pub fn len(&self) -> usize {
+        (**self).len()
+    }
+
+    /// Whether there are none: what `#[serde(skip_serializing_if = "..::is_empty")]` may name.
+    pub fn is_empty(&self) -> bool {
+        (**self).is_empty()
+    }
+
     /// An empty one.
     pub const fn new() -> Text {
         Text {

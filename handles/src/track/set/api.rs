@@ -93,6 +93,16 @@ macro_rules! api {
                 });
             }
 
+            /// How many there are; bytes, of a text. Here and not by `Deref` alone, so that it has a path.
+            pub fn len(&self) -> usize {
+                (**self).len()
+            }
+
+            /// Whether there are none: what `#[serde(skip_serializing_if = "..::is_empty")]` may name.
+            pub fn is_empty(&self) -> bool {
+                (**self).is_empty()
+            }
+
             /// As the standard library's.
             pub fn clear(&mut self) {
                 self.inner.clear();
