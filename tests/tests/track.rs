@@ -7,6 +7,7 @@ mod track {
     mod enums;
     mod hygiene;
     mod keys;
+    mod large;
     mod play;
     mod structs;
     mod vectors;
