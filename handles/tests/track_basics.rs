@@ -179,3 +179,29 @@ fn a_value_that_would_nest_too_deep_is_not_written() {
     assert_eq!(written(64), Ok(()));
     assert_eq!(written(65), Err(EncodeError::TooDeep));
 }
+
+#[test]
+fn texts_and_bytes_of_any_length_are_told_by_what_lies_between_the_ends_that_stayed() {
+    // Lengths around those that are compared at once.
+    for len in [30_usize, 127, 128, 129, 255, 256, 257, 400] {
+        let text: String = ('a'..='z').cycle().take(len).collect();
+        for at in 0..=len {
+            let insert = change(&text, |text| text.insert(at, 'é')).expect("a change");
+            let cut = change(&text, |text| text.truncate(at));
+            assert_eq!(cut.is_none(), at == len);
+            assert!(insert.len() <= 10, "{len} {at}: {insert:?}");
+            let bytes = text.clone().into_bytes();
+            let insert = change(&bytes, |bytes| bytes.insert(at, 0)).expect("a change");
+            assert!(insert.len() <= 12, "{len} {at}: {insert:?}");
+            if at < len {
+                let remove = change(&text, |text| _ = text.remove(at)).expect("a change");
+                assert!(remove.len() <= 8, "{len} {at}: {remove:?}");
+                // Characters that share a byte, beside such that stay.
+                let wide = format!("{}é{}", &text[..at], &text[at..]);
+                let other = format!("{}è{}", &text[..at], &text[at..]);
+                let swap = change(&wide, |text| text.clone_from(&other)).expect("a change");
+                assert!(swap.len() <= 10, "{len} {at}: {swap:?}");
+            }
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! `String`: one splice of what lies between the ends that stayed, or all of it where that is not smaller.
 
+use std::iter::zip;
+
 use str_indices::utf16;
 
 use super::Track;
@@ -73,6 +75,10 @@ pub(crate) fn bytes_of(
 
 /// Which byte of `text` its UTF-16 unit `pos` begins at.
 fn byte_of(text: &str, pos: usize) -> Result<usize, PatchError> {
+    // Behind ASCII alone both count alike; to see that takes a tenth of the time of counting.
+    if text.as_bytes().get(..pos).is_some_and(<[u8]>::is_ascii) {
+        return Ok(pos);
+    }
     // A text never has more units than bytes.
     if pos > text.len() {
         return Err(PatchError::Range);
@@ -89,38 +95,45 @@ fn byte_of(text: &str, pos: usize) -> Result<usize, PatchError> {
 /// one. Bytes, at borders of characters of both. `None`: they are equal.
 pub(crate) fn difference(old: &str, new: &str) -> Option<(usize, usize, usize)> {
     let (x, y) = (old.as_bytes(), new.as_bytes());
-    let mut start = shared(x.chunks(32), y.chunks(32))?;
+    let mut start = shared_start(x, y)?;
     while !old.is_char_boundary(start) || !new.is_char_boundary(start) {
         start -= 1;
     }
-    let (x, y) = (x.get(start..)?, y.get(start..)?);
-    let mut end = x
-        .iter()
-        .rev()
-        .zip(y.iter().rev())
-        .take_while(|(a, b)| a == b)
-        .count();
+    let mut end = shared_end(x.get(start..)?, y.get(start..)?);
     while !old.is_char_boundary(old.len() - end) || !new.is_char_boundary(new.len() - end) {
         end -= 1;
     }
     Some((start, old.len() - end, new.len() - end))
 }
 
-/// How many bytes two texts begin with alike; `None`: all of them. By blocks first, which is some ten times faster.
-pub(crate) fn shared<'a>(
-    x: impl Iterator<Item = &'a [u8]>,
-    y: impl Iterator<Item = &'a [u8]>,
-) -> Option<usize> {
-    let (mut x, mut y) = (x, y);
+/// What is compared at once: some ten times faster than byte by byte.
+const BLOCK: usize = 128;
+
+/// How many bytes two texts begin with alike; `None`: all of them.
+pub(crate) fn shared_start(x: &[u8], y: &[u8]) -> Option<usize> {
+    let (mut x_blocks, mut y_blocks) = (x.chunks(BLOCK), y.chunks(BLOCK));
     let mut start = 0;
     loop {
-        match (x.next(), y.next()) {
+        match (x_blocks.next(), y_blocks.next()) {
             (None, None) => return None,
             (Some(a), Some(b)) if a == b => start += a.len(),
             (a, b) => {
                 let (a, b) = (a.unwrap_or_default(), b.unwrap_or_default());
-                return Some(start + a.iter().zip(b).take_while(|(a, b)| a == b).count());
+                return Some(start + zip(a, b).take_while(|(a, b)| a == b).count());
             }
         }
     }
+}
+
+/// How many bytes two texts end with alike.
+pub(crate) fn shared_end(x: &[u8], y: &[u8]) -> usize {
+    let blocks = zip(x.rchunks_exact(BLOCK), y.rchunks_exact(BLOCK));
+    let whole = blocks.take_while(|(a, b)| a == b).count() * BLOCK;
+    let rest = |text: &[u8]| text.len() - whole;
+    let (x, y) = (
+        x.get(..rest(x)).unwrap_or_default(),
+        y.get(..rest(y)).unwrap_or_default(),
+    );
+    let ends = zip(x.iter().rev(), y.iter().rev());
+    whole + ends.take_while(|(a, b)| a == b).count()
 }

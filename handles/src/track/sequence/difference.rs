@@ -38,15 +38,14 @@ pub(crate) fn write_difference<T: Track, S: Items<T>>(
 }
 
 fn bytes_difference(ops: &mut Entries<'_>, old: &[u8], new: &[u8]) {
-    let Some(start) = string::shared(old.chunks(32), new.chunks(32)) else {
+    let Some(start) = string::shared_start(old, new) else {
         return;
     };
     let (old, new) = (
         old.get(start..).unwrap_or_default(),
         new.get(start..).unwrap_or_default(),
     );
-    let ends = zip(old.iter().rev(), new.iter().rev());
-    let end = ends.take_while(|(a, b)| a == b).count();
+    let end = string::shared_end(old, new);
     let come = new.get(..new.len() - end).unwrap_or_default();
     ops.bytes(start, old.len() - end, come);
 }
