@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::deltas::{Change, Edit, Fanout, Rows};
+
 /// What the client does.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Work {
@@ -15,6 +17,8 @@ pub(crate) enum Work {
     Bulk,
     /// Nothing: connections are opened, make one call and stay.
     Idle,
+    /// Something in memory on the change of a value. No connection.
+    Delta(Change),
 }
 
 /// One row of the table.
@@ -115,6 +119,72 @@ pub(crate) const CASES: &[Case] = &[
             Work::Oneway,
         )
     },
+    case(
+        "D1",
+        "score",
+        "one number of one cell of 770 kB",
+        Work::Delta(Change::Edit(Edit::Score)),
+    ),
+    case(
+        "D1",
+        "push",
+        "an event behind 10,000",
+        Work::Delta(Change::Edit(Edit::Push)),
+    ),
+    case(
+        "D1",
+        "insert",
+        "seven letters into a text of 10 kB",
+        Work::Delta(Change::Edit(Edit::Insert)),
+    ),
+    case(
+        "D1",
+        "insert-string",
+        "the same, where it is a String",
+        Work::Delta(Change::Edit(Edit::InsertString)),
+    ),
+    case(
+        "D1",
+        "remove",
+        "the middle one of 10,000 events",
+        Work::Delta(Change::Edit(Edit::Remove)),
+    ),
+    case(
+        "D1",
+        "swap",
+        "two of 10,000 events",
+        Work::Delta(Change::Edit(Edit::Swap)),
+    ),
+    case(
+        "D2",
+        "map",
+        "a replica 1,000 edits behind, of 60 entries of a map",
+        Work::Delta(Change::Far(Rows::Map)),
+    ),
+    case(
+        "D2",
+        "list",
+        "the same, of 60 items of a list",
+        Work::Delta(Change::Far(Rows::List)),
+    ),
+    case(
+        "D3",
+        "cursors",
+        "one commit, 10,000 places in the history of 770 kB",
+        Work::Delta(Change::Fanout(Fanout::Cursors(10_000))),
+    ),
+    case(
+        "D3",
+        "here",
+        "one commit, 10,000 replicas in the process of the host",
+        Work::Delta(Change::Fanout(Fanout::Here(10_000))),
+    ),
+    case(
+        "D3",
+        "links",
+        "one commit, 100 replicas behind a connection in memory each",
+        Work::Delta(Change::Fanout(Fanout::Links(100))),
+    ),
 ];
 
 /// The case with these names, if there is one.

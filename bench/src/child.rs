@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::{Builder, Runtime};
 
 use crate::cases::Work;
+use crate::deltas;
 use crate::link;
 use crate::machine;
 use crate::meter::Bytes;
@@ -22,10 +23,15 @@ const PAIRS: (u64, u64) = (50, 450);
 
 /// Runs the task and prints its outcome.
 pub(crate) fn run(task: &Task) -> Result<(), Box<dyn Error>> {
+    if let Work::Delta(change) = task.case.work {
+        machine::pin(0)?;
+        return runtime()?.block_on(deltas::run(task, change));
+    }
     match task.peer {
         PeerName::Limit => measure::<limit::Limit>(task),
         PeerName::Loop => measure::<bare::Loop>(task),
         PeerName::Helve => measure::<helve::Helve>(task),
+        _ => Err("this peer makes no calls".into()),
     }
 }
 

@@ -7,21 +7,31 @@ use std::process::{Command, Stdio};
 
 use crate::cases::{BULK, Case, Work};
 use crate::options::Options;
+use crate::peers::PeerName;
 use crate::report::{Report, Row, Spread};
 use crate::tools::Tool;
 
 /// Memory hardly varies; so often is enough.
 const MEMORY_RUNS: usize = 3;
 
+/// One run of these is the median of many.
+const DELTA_RUNS: usize = 7;
+
 /// The peer that `--before` measures in the older program, and its name in the report.
-const SUBJECT: &str = "helve";
+const SUBJECT: PeerName = PeerName::Helve;
 const BEFORE: &str = "before";
 
 /// One who is measured: a peer of some build of this program.
 struct Contestant {
     name: &'static str,
     program: PathBuf,
-    peer: &'static str,
+    peer: PeerName,
+}
+
+impl Contestant {
+    fn does(&self, case: &Case) -> bool {
+        self.peer.does(case.work)
+    }
 }
 
 /// For each metric of one contestant, one value a run; the n-th values of two contestants are a pair.
@@ -37,13 +47,15 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut report = Report::new(options.json);
     for case in &options.cases {
         report.heading(case);
+        let contestants: Vec<&Contestant> =
+            contestants.iter().filter(|one| one.does(case)).collect();
         let all = interleaved(&contestants, case, options)?;
         for (one, figures) in contestants.iter().zip(&all) {
             for (metric, values) in figures {
                 report.row(&Row::new(case, one.name, metric, Spread::of(values).median));
             }
             for tool in tools.iter().filter(|_| case.counted.is_some()) {
-                match tool.per_call(&one.program, case, one.peer) {
+                match tool.per_call(&one.program, case, one.peer.as_str()) {
                     Ok(value) => report.row(&Row::new(case, one.name, tool.metric(), value)),
                     Err(why) => eprintln!(
                         "helve-bench: {} {} {}: {why}",
@@ -53,6 +65,10 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
             }
         }
         for (one, other) in ratios(&contestants) {
+            // What the others are to each other is not asked.
+            if matches!(case.work, Work::Delta(_)) && contestants[one].peer != SUBJECT {
+                continue;
+            }
             for (metric, values) in &all[one] {
                 let Some(others) = all[other].get(metric) else {
                     continue;
@@ -77,19 +93,20 @@ pub(crate) fn run(options: &Options) -> Result<(), Box<dyn Error>> {
 
 fn contestants(options: &Options) -> Result<Vec<Contestant>, Box<dyn Error>> {
     let this = std::env::current_exe()?;
-    let named = options.peers.iter().map(|peer| peer.as_str());
-    let mut all: Vec<Contestant> = named
-        .map(|name| Contestant {
-            name,
+    let mut all: Vec<Contestant> = options
+        .peers
+        .iter()
+        .map(|peer| Contestant {
+            name: peer.as_str(),
             program: this.clone(),
-            peer: name,
+            peer: *peer,
         })
         .collect();
     if let Some(program) = &options.before {
         // Ahead of what it is compared with.
         let place = all
             .iter()
-            .position(|one| one.name == SUBJECT)
+            .position(|one| one.peer == SUBJECT)
             .unwrap_or(all.len());
         all.insert(
             place,
@@ -104,21 +121,21 @@ fn contestants(options: &Options) -> Result<Vec<Contestant>, Box<dyn Error>> {
 }
 
 /// Which contestants are compared: each with all that are named before it.
-fn ratios(contestants: &[Contestant]) -> impl Iterator<Item = (usize, usize)> {
+fn ratios(contestants: &[&Contestant]) -> impl Iterator<Item = (usize, usize)> {
     (0..contestants.len()).flat_map(|one| (0..one).map(move |other| (one, other)))
 }
 
 /// Every contestant once a round; who begins changes from round to round.
 fn interleaved(
-    contestants: &[Contestant],
+    contestants: &[&Contestant],
     case: &Case,
     options: &Options,
 ) -> Result<Vec<Figures>, Box<dyn Error>> {
     let mut all: Vec<Figures> = contestants.iter().map(|_| Figures::new()).collect();
-    let rounds = if case.work == Work::Idle {
-        options.pairs.min(MEMORY_RUNS)
-    } else {
-        options.pairs
+    let rounds = match case.work {
+        Work::Idle => options.pairs.min(MEMORY_RUNS),
+        Work::Delta(_) => options.pairs.min(DELTA_RUNS),
+        _ => options.pairs,
     };
     for round in 0..rounds {
         for turn in 0..contestants.len() {
@@ -127,7 +144,7 @@ fn interleaved(
                 if threads && !case.threads {
                     continue;
                 }
-                let seen = measure(&contestants[who], case, threads, options.seconds)?;
+                let seen = measure(contestants[who], case, threads, options.seconds)?;
                 for (metric, value) in metrics(case, threads, &seen) {
                     all[who].entry(metric).or_default().push(value);
                 }
@@ -149,7 +166,7 @@ fn measure(
         "child",
         case.workload,
         case.name,
-        who.peer,
+        who.peer.as_str(),
         if threads { "2" } else { "1" },
         "seconds",
     ]);
@@ -174,6 +191,22 @@ fn measure(
         .collect())
 }
 
+/// What children say of deltas: the metric, the word, and what it is divided by.
+const DELTA_METRICS: &[(&str, &str, f64)] = &[
+    ("bytes", "bytes", 1.0),
+    ("singles_bytes", "singles_bytes", 1.0),
+    ("whole_bytes", "whole_bytes", 1.0),
+    ("cold_us", "cold_ns", 1e3),
+    ("warm_us", "warm_ns", 1e3),
+    ("compose_us", "compose_ns", 1e3),
+    ("apply_us", "apply_ns", 1e3),
+    ("singles_apply_us", "singles_ns", 1e3),
+    ("whole_apply_us", "whole_ns", 1e3),
+    ("commit_us", "commit_ns", 1e3),
+    ("each_us", "each_ns", 1e3),
+    ("encodes", "encodes", 1.0),
+];
+
 /// The figures that one child's words stand for. Rates come from two threads where a case has them, the rest from one.
 fn metrics(case: &Case, threads: bool, seen: &BTreeMap<String, f64>) -> Vec<(&'static str, f64)> {
     let get = |key: &str| seen.get(key).copied().unwrap_or(f64::NAN);
@@ -188,6 +221,14 @@ fn metrics(case: &Case, threads: bool, seen: &BTreeMap<String, f64>) -> Vec<(&'s
         ],
         Work::Bulk => vec![("cpu_ms_per_upload", get("cpu_ns") / calls / 1e6)],
         Work::Chains => vec![("chains_per_s", rate), ("ms", 1e3 / rate)],
+        Work::Delta(_) => {
+            let known = DELTA_METRICS
+                .iter()
+                .filter(|(_, key, _)| seen.contains_key(*key));
+            known
+                .map(|(name, key, by)| (*name, get(key) / by))
+                .collect()
+        }
         _ if threads => vec![("calls_per_s", rate)],
         Work::Calls { .. } | Work::Oneway => {
             let mut metrics = vec![

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 
 mod cases;
 mod child;
+mod deltas;
 mod driver;
 mod link;
 mod machine;

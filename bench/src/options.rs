@@ -24,12 +24,16 @@ workloads:
   W2  64 and 1,024 calls in flight on one connection  W9  one-way calls
   W4  a chain of 8 dependent calls, at 0 and 5 ms each way
   W5  small calls, one at a time, beside arguments of 64 MiB
+  D1  five edits of a value of 770 kB                 D2  a replica that is 1,000 edits behind
+  D3  one commit, 100 and 10,000 who follow
 
 peers:
   limit  a hand-made echo over tokio-tungstenite: 8 KiB read buffer, one message of 14 bytes a call, batched flushes; as
          many independent callers as calls in flight
   helve  typed methods on handles, as many independent callers
   loop   the echo driven by one bare loop that is its only caller: no RPC, but a floor; only when asked for
+  plain, whole, serde-diff, remoc, yrs
+         for the edits of D1: the edit alone, all of the value by rmp-serde, and three who tell changes
 
 metrics:
   calls_per_s    a thread for each end, where a second core can help; else both ends on one
@@ -39,6 +43,11 @@ metrics:
   p50_ms, p99_ms how long a small call beside a large argument takes; upload_mb_per_s is the rate of the latter
   bytes_up/down  bytes a call below the WebSocket, seen at the client's socket
   kib_per_pair   resident memory of an idle pair of connections, both ends
+  bytes          what one edit (D1), or all that was missed (D2), is told in
+  cold_us        the first edit of a value, with the commit; warm_us: later ones; apply_us: at the replica
+  singles_*      the edits that were missed one by one; whole_*: all of the value instead; compose_us: to make one of them
+  each_us        of one commit, for each who follows, until all of them have it (cursors: until it is handed out);
+                 encodes: how often what changed was written
   *_ratio        median over the pairs of this peer to an earlier one, with quartiles and range
 
 Only ratios within one run mean anything; on shared cores differences in time under about 12 % mean nothing, instruction
@@ -91,7 +100,7 @@ pub(crate) fn parse(args: &[String]) -> Result<Command, String> {
     }
     let mut options = Options {
         cases: CASES.iter().collect(),
-        peers: PeerName::DEFAULT.to_vec(),
+        peers: PeerName::by_default(),
         before: None,
         pairs: 21,
         seconds: 0.3,

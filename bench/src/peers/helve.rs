@@ -119,7 +119,7 @@ impl Client for HelveClient {
                 };
                 beside(uploads, || calls(&self.root, 1), &mut self.times).await
             }
-            Work::Idle => Ok(()),
+            Work::Idle | Work::Delta(_) => Ok(()),
         }
     }
 

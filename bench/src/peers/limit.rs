@@ -185,7 +185,7 @@ impl Client for LimitClient {
                 };
                 beside(uploads, || self.caller.call(), &mut self.times).await
             }
-            Work::Idle => Ok(()),
+            Work::Idle | Work::Delta(_) => Ok(()),
         }
     }
 

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use crate::cases::Work;
+use crate::deltas::{Change, Edit};
 use crate::meter::Bytes;
 
 pub(crate) mod bare;
@@ -22,18 +23,61 @@ pub(crate) type Measured<T> = Result<T, Box<dyn Error>>;
 pub(crate) enum PeerName {
     Limit,
     Loop,
+    /// The edit alone.
+    Plain,
+    /// All of the value, by rmp-serde.
+    Whole,
+    SerdeDiff,
+    Remoc,
+    Yrs,
     Helve,
 }
 
 impl PeerName {
-    pub(crate) const ALL: &[PeerName] = &[PeerName::Limit, PeerName::Loop, PeerName::Helve];
+    pub(crate) const ALL: &[PeerName] = &[
+        PeerName::Limit,
+        PeerName::Loop,
+        PeerName::Plain,
+        PeerName::Whole,
+        PeerName::SerdeDiff,
+        PeerName::Remoc,
+        PeerName::Yrs,
+        PeerName::Helve,
+    ];
+
     /// Measured unless others are asked for.
-    pub(crate) const DEFAULT: &[PeerName] = &[PeerName::Limit, PeerName::Helve];
+    pub(crate) fn by_default() -> Vec<PeerName> {
+        let all = PeerName::ALL.iter().copied();
+        all.filter(|peer| *peer != PeerName::Loop).collect()
+    }
+
+    /// Whether it has this work.
+    pub(crate) fn does(self, work: Work) -> bool {
+        let Work::Delta(change) = work else {
+            return matches!(self, PeerName::Limit | PeerName::Loop | PeerName::Helve);
+        };
+        let has_text = match change {
+            Change::Edit(Edit::InsertString) => None,
+            Change::Edit(edit) => Some(edit == Edit::Insert),
+            Change::Far(_) | Change::Fanout(_) => return self == PeerName::Helve,
+        };
+        match self {
+            PeerName::Helve | PeerName::Plain => true,
+            PeerName::Whole | PeerName::SerdeDiff | PeerName::Yrs => has_text.is_some(),
+            PeerName::Remoc => has_text == Some(false),
+            PeerName::Limit | PeerName::Loop => false,
+        }
+    }
 
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             PeerName::Limit => "limit",
             PeerName::Loop => "loop",
+            PeerName::Plain => "plain",
+            PeerName::Whole => "whole",
+            PeerName::SerdeDiff => "serde-diff",
+            PeerName::Remoc => "remoc",
+            PeerName::Yrs => "yrs",
             PeerName::Helve => "helve",
         }
     }
