@@ -60,7 +60,8 @@ use proc_macro::TokenStream;
 /// | `#[default] x: T` | trailing; an older caller may leave it out, then it is `T::default()` |
 /// | `cx: &Cx` | not at all: it is the context of the call, and no parameter of the handle's method |
 ///
-/// The handle's method takes `&mut T` or `&mut Tracked<T>` for `&mut T`, and returns a `CallMut`, which borrows them.
+/// For `&mut T` the handle's method takes `&mut T`, `&mut Tracked<T>` or `&Shared<T>`. It returns a `CallMut`, which borrows
+/// those arguments.
 #[proc_macro_attribute]
 pub fn interface(options: TokenStream, item: TokenStream) -> TokenStream {
     interface::expand(options.into(), item.into()).into()

@@ -142,6 +142,8 @@ pub use helve_macros::Wire;
 ///     async fn show(&self, viewer: &ViewerHandle) -> u32;
 ///     /// Given: it may be kept.
 ///     async fn watch(&mut self, viewer: ViewerHandle);
+///     /// By reference: the caller's list is shorter when the call returns.
+///     async fn tidy(&self, wishes: &mut Vec<String>) -> u32;
 ///     #[oneway]
 ///     async fn note(&self, text: &str);
 ///     #[detached]
@@ -171,6 +173,10 @@ pub use helve_macros::Wire;
 ///     async fn watch(&mut self, viewer: ViewerHandle) {
 ///         self.1.push(viewer);
 ///     }
+///     async fn tidy(&self, wishes: &mut Vec<String>) -> u32 {
+///         wishes.retain(|wish| wish == "tea");
+///         wishes.len() as u32
+///     }
 ///     async fn note(&self, text: &str) {
 ///         println!("{text}");
 ///     }
@@ -185,6 +191,9 @@ pub use helve_macros::Wire;
 /// assert_eq!(cart.add("tea", 2).await?, 2);
 /// cart.note("gift wrap");
 /// assert_eq!(cart.how_many().await?, 2);
+/// let mut wishes = vec!["tea".to_owned(), "gold".to_owned()];
+/// assert_eq!(cart.tidy(&mut wishes).await?, 1);
+/// assert_eq!(wishes, ["tea"]);
 /// cart.close().await?;
 /// # Ok(())
 /// # }
