@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 pub mod certs;
+pub mod cut;
 pub mod fuzz;
 pub mod harness;
 pub mod hostile;

@@ -7,12 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use helve_handles::schema::Schema;
 use helve_protocol::session::{FollowKey, ImportKey, IncomingId, SubscriberKey, Update};
 use helve_protocol::{Code, Fault};
+use tokio::time::Instant;
 
 use super::forward::Forwarded;
 use super::hub::{Place, Publisher};
+use super::rates::Rates;
 use super::replica::Following;
 use crate::connection::{Conn, RemoteRef};
+use crate::error::RpcError;
 use crate::node::ObjectRef;
+use crate::transport::Close;
 
 /// The part of a connection that shared values need.
 #[derive(Default)]
@@ -20,6 +24,8 @@ pub(crate) struct Follows {
     tables: Mutex<Tables>,
     /// `changes` is not empty.
     has_changes: AtomicBool,
+    /// What the peer's proposals got wrong.
+    rates: Mutex<Rates>,
 }
 
 #[derive(Default)]
@@ -49,6 +55,10 @@ impl Followed {
 impl Follows {
     fn lock(&self) -> MutexGuard<'_, Tables> {
         self.tables.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn rates(&self) -> MutexGuard<'_, Rates> {
+        self.rates.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -98,6 +108,8 @@ impl Conn {
     pub(crate) fn unsubscribed(&self, key: SubscriberKey) {
         if let Some((publisher, place)) = self.forget_subscription(key) {
             publisher.hub().remove(place);
+            // It may have been the last one to be told of a handle that was taken out.
+            publisher.hub().tidy(&*publisher);
         }
     }
 
@@ -153,6 +165,27 @@ impl Conn {
         let tables = self.follows.lock();
         let all = tables.subscriptions.values();
         all.map(|(of, _)| of.clone()).collect()
+    }
+
+    /// Whether the peer may propose something, after all that was refused.
+    pub(crate) fn may_propose(&self) -> bool {
+        self.follows.rates().allow(Instant::now())
+    }
+
+    /// What became of a proposal of the peer's.
+    pub(crate) fn proposed(&self, error: &RpcError) {
+        let now = Instant::now();
+        match error {
+            RpcError::Denied(_) => self.follows.rates().refused(now),
+            RpcError::Decode(_) => {
+                let too_many = self.follows.rates().malformed(now);
+                if too_many {
+                    let reason = "P1.12: three malformed proposals in a minute";
+                    self.close(Close::new(Close::VIOLATION, reason.to_owned()));
+                }
+            }
+            _ => {}
+        }
     }
 
     /// A call of the peer's changed something that it follows.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use helve_handles::descriptor::{Descriptor, Type};
 use helve_handles::id::{ID_LIMIT, method_id};
-use helve_handles::patch::{Patcher, canary};
+use helve_handles::patch::{PatchError, Patcher, canary};
 use helve_handles::schema::{InterfaceDesc, Schema};
 use helve_handles::shared::{ApplyError, History, Life, Payload, Tracked};
 use helve_handles::track::Track;
@@ -27,6 +27,7 @@ use crate::dispatch::Incoming;
 use crate::error::RpcError;
 use crate::gate::Object;
 use crate::handle::Dispatch;
+use crate::peer::Peer;
 
 /// The built-in method that changes a value from elsewhere.
 pub(super) const PROPOSE: u32 = method_id("helve.Shared", "propose");
@@ -167,6 +168,9 @@ impl<T: Track> Hosted<T> {
             .map_err(|error| match error {
                 // It may have fitted the value that it was made of.
                 ApplyError::Patch(_) if is_late => RpcError::Conflict,
+                ApplyError::Patch(PatchError::TooMany) => {
+                    RpcError::Exhausted(format!("a proposal has at most {PROPOSAL_OPS} operations"))
+                }
                 ApplyError::Patch(error) => RpcError::Decode(error.to_string()),
                 ApplyError::Encode(error) => encode_error(error),
             })?;
@@ -205,13 +209,27 @@ impl<T: Track> Dispatch for Hosted<T> {
         call.serve::<Proposed, RpcError, _>(move |cx, args| {
             let cx = cx.clone();
             async move {
-                let (base, mode, node) = proposal(args)?;
-                if lens::seen_by(self.clone(), &views)?.is_some() {
-                    return Err(RpcError::Denied(
-                        "parts of this value are not in your view, so you may not change it".into(),
+                let conn = cx.peer().and_then(Peer::connected);
+                // P1.13
+                if conn.as_ref().is_some_and(|conn| !conn.may_propose()) {
+                    return Err(RpcError::Exhausted(
+                        "too many proposals were refused: at most 10 a second".into(),
                     ));
                 }
-                self.propose(base, mode, node, &cx).await
+                let made = async {
+                    let (base, mode, node) = proposal(args)?;
+                    if lens::seen_by(self.clone(), &views)?.is_some() {
+                        return Err(RpcError::Denied(
+                            "parts of this value are not in your view, so you may not change it".into(),
+                        ));
+                    }
+                    self.propose(base, mode, node, &cx).await
+                };
+                let made = made.await;
+                if let (Err(error), Some(conn)) = (&made, conn) {
+                    conn.proposed(error);
+                }
+                made
             }
         });
     }

@@ -2,8 +2,8 @@
 //! [`Replica`] gets what changed.
 //!
 //! `host` is the side where the value lives, `hub` who follows it, `edit` the guard of an edit, `replica` the side that
-//! follows, `draft` a change made there, `follows` what a connection knows of both, `refs` the handles inside such values,
-//! `forward` a value on its way from one session to others.
+//! follows, `draft` a change made there, `follows` what a connection knows of both, `rates` what it may get wrong, `refs`
+//! the handles inside such values, `forward` a value on its way from one session to others.
 
 mod calls;
 mod draft;
@@ -14,6 +14,7 @@ mod host;
 mod hub;
 mod lens;
 mod part;
+mod rates;
 pub(crate) mod refs;
 mod replica;
 

@@ -741,23 +741,12 @@ impl<T: Track> Core<T> {
             epoch,
             rev,
         } = done;
-        if let Origin::There(remote) = &self.origin {
+        if let (Origin::There(remote), false) = (&self.origin, fits) {
             if let Some(key) = key {
-                remote.reference.conn.with(|session| {
-                    session.grant(key, cost);
-                    if fits {
-                        session.at(key, epoch, rev);
-                    }
-                });
-            } else if fits {
-                let through = lock(&remote.state).through.clone();
-                if let Some((forwarded, _)) = through {
-                    forwarded.reached(epoch, rev);
-                }
+                let conn = &remote.reference.conn;
+                conn.with(|session| session.grant(key, cost));
             }
-            if !fits {
-                return self.restart(remote, key, &result);
-            }
+            return self.restart(remote, key, &result);
         }
         if let (Origin::Here(hosted, place), false) = (&self.origin, fits) {
             if let Some(place) = place.get() {
@@ -775,6 +764,20 @@ impl<T: Track> Core<T> {
             }
             is_new
         });
+        // Last: what waits for it goes on, and finds it told.
+        if let Origin::There(remote) = &self.origin {
+            if let Some(key) = key {
+                remote.reference.conn.with(|session| {
+                    session.grant(key, cost);
+                    session.at(key, epoch, rev);
+                });
+            } else {
+                let through = lock(&remote.state).through.clone();
+                if let Some((forwarded, _)) = through {
+                    forwarded.reached(epoch, rev);
+                }
+            }
+        }
     }
 
     /// Asks for all of the value again, because what came does not fit.
@@ -987,6 +990,7 @@ impl<T: Track> Drop for Core<T> {
             Origin::Here(hosted, place) => {
                 if let Some(place) = place.get() {
                     hosted.hub().remove(*place);
+                    hosted.hub().tidy(&**hosted);
                 }
             }
             Origin::There(remote) => {
