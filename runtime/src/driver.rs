@@ -331,6 +331,10 @@ impl<L: Link> Driver<L> {
             }
             match self.conn.sleep(task.waker(), self.time, &mut self.events) {
                 Next::Awake => {}
+                // Nobody waits for the acks of a peer that broke a rule (R17.1).
+                Next::Close(close) if close.code() == Close::VIOLATION => {
+                    return Poll::Ready(End::Violation(close));
+                }
                 Next::Close(close) => return Poll::Ready(End::Done(close)),
                 Next::Until(alarm) => {
                     let alarm = alarm.map(|at| self.conn.instant_of(at));

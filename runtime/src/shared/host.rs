@@ -220,7 +220,8 @@ impl<T: Track> Dispatch for Hosted<T> {
                     let (base, mode, node) = proposal(args)?;
                     if lens::seen_by(self.clone(), &views)?.is_some() {
                         return Err(RpcError::Denied(
-                            "parts of this value are not in your view, so you may not change it".into(),
+                            "parts of this value are not in your view, so you may not change it"
+                                .into(),
                         ));
                     }
                     self.propose(base, mode, node, &cx).await

@@ -23,8 +23,11 @@ pub(super) struct Rates {
 }
 
 impl Rates {
-    /// Whether one more refusal would be within bounds.
+    /// Whether one more refusal would be within bounds. Where the session is about to end nothing is.
     pub(super) fn allow(&self, now: Instant) -> bool {
+        if self.malformed >= MALFORMED_MAX {
+            return false;
+        }
         let owed = self.forgotten.map_or(Duration::ZERO, |at| at - now);
         owed + EVERY <= EVERY * BURST
     }
