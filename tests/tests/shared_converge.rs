@@ -147,7 +147,7 @@ fn scribble(doc: &mut Doc, rng: &mut Rng) {
             _ = doc.log.remove(at);
         }
         10 | 11 => doc.log.sort(),
-        12 => doc.best = (n % 3 > 0).then(|| entry(n)),
+        12 => doc.best = (!n.is_multiple_of(3)).then(|| entry(n)),
         _ => {
             if let Some(best) = &mut doc.best {
                 best.scores = vec![n; n as usize % 40];

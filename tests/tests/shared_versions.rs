@@ -1,5 +1,6 @@
 //! A shared value whose type is another version on the other side: it works by the names of its fields, or the replica
 //! is not made and says which field it is. Never a wrong field. And edits that fail inside a handler.
+#![allow(missing_docs, unreachable_pub, reason = "types as a program has them")]
 
 use std::future::Future;
 use std::time::Duration;
@@ -9,7 +10,7 @@ use helve::prelude::*;
 use helve::track::{Counter, List, Map, Text};
 use helve_tests::harness::{Harness, Tracker, limited, until};
 
-mod old {
+pub mod old {
     use super::*;
 
     #[derive(Wire, Track, Clone, Debug, PartialEq)]
@@ -34,7 +35,7 @@ mod old {
 }
 
 /// Fields in another order, one more, and a variant more in front.
-mod new {
+pub mod new {
     use super::*;
 
     #[derive(Wire, Track, Clone, Debug, PartialEq)]
@@ -142,7 +143,7 @@ async fn a_new_host_is_followed_by_an_old_client() {
 
 macro_rules! version {
     ($name:ident { $($field:ident: $ty:ty),* }) => {
-        mod $name {
+        pub mod $name {
             use super::*;
             #[derive(Wire, Track, Clone, Debug, PartialEq)]
             pub struct Doc { $(pub $field: $ty),* }
