@@ -243,15 +243,15 @@ impl<T: Track> Replica<T> {
 
     /// Waits until the value is there.
     async fn begun(mut self) -> Result<Replica<T>, RpcError> {
-        let begun = |status: &Status| status.rev > 0 || ended(status).is_some();
+        let begun = |status: &Status| status.state != ReplicaState::Waiting;
         let status = match self.status.wait_for(begun).await {
             Ok(status) => status.clone(),
             Err(_) => return Err(RpcError::SessionLost),
         };
         self.seen = (status.epoch, status.rev);
         match ended(&status) {
-            Some(error) if status.rev == 0 => Err(error),
-            _ => Ok(self),
+            Some(error) => Err(error),
+            None => Ok(self),
         }
     }
 
