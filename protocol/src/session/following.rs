@@ -276,7 +276,7 @@ impl<O: Object> Session<O> {
         self.follow_is_over(import);
     }
 
-    /// Gives back what an [`Update`] took of the window; its `cost`, or less at a time. The peer hears of it by the half
+    /// Gives back what an [`Update`](super::Update) took of the window; its `cost`, or less at a time. The peer hears of it by the half
     /// of a window.
     pub fn grant(&mut self, key: FollowKey, bytes: u64) {
         if let Some(following) = self.follows.get_mut(key) {
