@@ -138,18 +138,13 @@ async fn show(file: &Path) -> Done {
         );
     }
     let last = sheet.read(Sheet::clone).await?;
-    looking.at_least(visitor_rev(&sheet).await?).await?;
+    looking.at_least(sheet.rev().await?).await?;
     let same = looking.read(|seen| *seen == last)?;
     println!(
         "everybody sees the same sheet: {same}; {} cells were written",
         last.writes
     );
     Ok(())
-}
-
-/// The revision of the sheet at its host.
-async fn visitor_rev(sheet: &Shared<Sheet>) -> Result<u64, RpcError> {
-    Ok(sheet.replica().await?.rev())
 }
 
 /// Edits by hand, and prints what the others do.

@@ -138,6 +138,8 @@ pub(crate) struct Inside<'a> {
     pub(crate) self_type: Option<&'a syn::Path>,
     /// A type whose name ends in `Handle`, as those that `#[interface]` makes, or a stream.
     pub(crate) handle: Option<&'a syn::Ident>,
+    /// A sequence of `u8` that travels as bytes, and is read as a sequence.
+    pub(crate) bytes: Option<&'a syn::Ident>,
 }
 
 impl<'a> Inside<'a> {
@@ -178,6 +180,12 @@ impl<'a> Visit<'a> for Inside<'a> {
             .filter(|last| last.ident == "Streaming" || last.ident.to_string().ends_with("Handle"))
         {
             self.handle.get_or_insert(&last.ident);
+        }
+        if let Some(last) = path.segments.last()
+            && (last.ident == "Vec" || last.ident == "List")
+            && matches!(type_arguments(last)[..], [item] if is_word(item, "u8"))
+        {
+            self.bytes.get_or_insert(&last.ident);
         }
         syn::visit::visit_path(self, path);
     }

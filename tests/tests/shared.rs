@@ -472,3 +472,92 @@ async fn a_replica_that_went_astray_is_noticed_and_replaced() {
     drop((replica, root, value, connection));
     harness.finish().await;
 }
+
+/// As its host knows it, and as somebody else does: other fields in another order.
+#[allow(unreachable_pub, reason = "as in a library")]
+mod versions {
+    use super::*;
+
+    /// The newer one.
+    #[derive(Wire, Track, Clone, Debug, Default, PartialEq)]
+    #[serde(default)]
+    pub struct Account {
+        /// What it may owe.
+        pub limit: i64,
+        /// Whose it is.
+        pub name: String,
+        /// What it has.
+        pub balance: i64,
+    }
+
+    /// The older one.
+    #[derive(Wire, Track, Clone, Debug, Default, PartialEq)]
+    #[serde(default, rename = "Account")]
+    pub struct OldAccount {
+        /// Whose it is.
+        pub name: String,
+        /// What it has.
+        pub balance: i64,
+        /// What it may owe.
+        pub limit: i64,
+    }
+
+    /// Served.
+    #[interface(id = "test.Accounts")]
+    pub trait Accounts {
+        /// One of them.
+        async fn account(&self) -> Shared<Account>;
+    }
+
+    /// The same, as an older client knows it.
+    #[interface(id = "test.Accounts")]
+    pub trait OldAccounts {
+        /// One of them.
+        async fn account(&self) -> Shared<OldAccount>;
+    }
+
+    pub struct MemAccounts(
+        pub Shared<Account>,
+        #[allow(dead_code, reason = "counts")] pub helve_tests::harness::Tracked,
+    );
+
+    impl Accounts for MemAccounts {
+        async fn account(&self) -> Shared<Account> {
+            self.0.clone()
+        }
+    }
+}
+
+#[tokio::test]
+async fn another_version_is_read_by_name_and_drafts_nothing() {
+    use versions::*;
+    let tracker = Tracker::new();
+    let account = Shared::builder(Account {
+        limit: 1,
+        name: "n".into(),
+        balance: 2,
+    })
+    .proposals(|_, _| Ok(()))
+    .build();
+    let root = AccountsHandle::new(MemAccounts(account.clone(), tracker.track()));
+    let harness = Harness::memory(&tracker, root);
+    let old: OldAccountsHandle = harness.connect().await;
+    let replica = limited(old.account())
+        .await
+        .expect("a value")
+        .replica()
+        .await
+        .expect("follows");
+    account
+        .change(|account| account.balance = 5)
+        .await
+        .expect("changes");
+    let rev = account.rev().await.expect("here");
+    limited(replica.at_least(rev)).await.expect("arrives");
+    let seen = replica.read(OldAccount::clone).expect("whole");
+    assert_eq!((seen.name.as_str(), seen.balance, seen.limit), ("n", 5, 1));
+    // Its ordinals are not the host's: a draft would write another field.
+    assert!(matches!(replica.draft(), Err(RpcError::Incompatible(_))));
+    drop((replica, old, account));
+    harness.finish().await;
+}

@@ -202,7 +202,7 @@ impl<T: Track> Tracked<T> {
         };
         let result = self.write(&open.shadow);
         if result.is_err() {
-            self.restore(open.copy);
+            _ = self.restore(open.copy);
         }
         result
     }
@@ -248,25 +248,28 @@ impl<T: Track> Tracked<T> {
         Ok(Some(self.rev))
     }
 
-    /// Takes an edit back.
-    pub fn rollback(&mut self) {
-        if let Some(open) = self.open.take() {
-            let undone = self.value.undo(open.shadow);
-            if !undone {
-                self.restore(open.copy);
-            }
+    /// Takes an edit back. `false`: not all of it could be, because the type does not read what it wrote; the value is
+    /// told as it is with the next edit.
+    pub fn rollback(&mut self) -> bool {
+        match self.open.take() {
+            Some(open) => self.value.undo(open.shadow) || self.restore(open.copy),
+            None => true,
         }
     }
 
-    /// The value as it was before the edit: from the copy, or from the history.
-    fn restore(&mut self, copy: Option<T>) {
+    /// The value as it was before the edit: from the copy, or from the history. Says whether it is.
+    fn restore(&mut self, copy: Option<T>) -> bool {
         match copy.map_or_else(|| self.rebuilt(), Ok) {
             Ok(mut before) => {
                 before.adopt(&mut self.value);
                 self.value = before;
+                true
             }
             // Of a type that does not read what it wrote. It is told as it is with the next edit.
-            Err(_) => self.untold = true,
+            Err(_) => {
+                self.untold = true;
+                false
+            }
         }
     }
 

@@ -43,12 +43,15 @@ impl Track for String {
                 *self = reader.value()?;
                 Ok(())
             }
-            Node::Text(edits) => (0..edits).try_for_each(|_| {
-                let (pos, del) = (reader.index()?, reader.index()?);
-                let range = bytes_of(self, pos, del)?;
-                self.replace_range(range, reader.text()?);
-                Ok(())
-            }),
+            Node::Text(edits) => {
+                let mut near = Near::default();
+                (0..edits).try_for_each(|_| {
+                    let (pos, del) = (reader.index()?, reader.index()?);
+                    let range = near.bytes_of(self, pos, del)?;
+                    self.replace_range(range, reader.text()?);
+                    Ok(())
+                })
+            }
             _ => Err(PatchError::Shape),
         })
     }
@@ -58,19 +61,38 @@ impl Track for String {
     }
 }
 
-/// The bytes of `text` that `del` UTF-16 units from unit `pos` on are.
-///
-/// # Errors
-/// They are not all there, or begin or end inside a surrogate pair.
-pub(crate) fn bytes_of(
-    text: &str,
-    pos: usize,
-    del: usize,
-) -> Result<std::ops::Range<usize>, PatchError> {
-    let start = byte_of(text, pos)?;
-    let rest = text.get(start..).ok_or(PatchError::Range)?;
-    let len = byte_of(rest, del)?;
-    Ok(start..start + len)
+/// Where the last of several edits was: the next one is mostly near, and behind it.
+#[derive(Default)]
+pub(crate) struct Near {
+    byte: usize,
+    unit: usize,
+}
+
+impl Near {
+    /// The bytes of `text` that `del` UTF-16 units from unit `pos` on are, which are edited next.
+    ///
+    /// # Errors
+    /// They are not all there, or begin or end inside a surrogate pair.
+    pub(crate) fn bytes_of(
+        &mut self,
+        text: &str,
+        pos: usize,
+        del: usize,
+    ) -> Result<std::ops::Range<usize>, PatchError> {
+        if pos < self.unit {
+            *self = Near::default();
+        }
+        let rest = text.get(self.byte..).ok_or(PatchError::Range)?;
+        let start = self.byte + byte_of(rest, pos - self.unit)?;
+        let rest = text.get(start..).ok_or(PatchError::Range)?;
+        let len = byte_of(rest, del)?;
+        // What is before it stays as it is.
+        *self = Near {
+            byte: start,
+            unit: pos,
+        };
+        Ok(start..start + len)
+    }
 }
 
 /// Which byte of `text` its UTF-16 unit `pos` begins at.

@@ -9,7 +9,7 @@ use std::ops::{Deref, RangeBounds};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use str_indices::utf16;
 
-use super::string::bytes_of;
+use super::string::Near;
 use super::{Identity, Track};
 use crate::patch::{EncodeError, Node, PatchError, PatchReader, Patcher, Tag};
 use crate::schema::TypeDesc;
@@ -352,12 +352,15 @@ impl Track for Text {
                 self.id.void();
                 Ok(())
             }
-            Node::Text(edits) => (0..edits).try_for_each(|_| {
-                let (pos, del) = (reader.index()?, reader.index()?);
-                let range = bytes_of(&self.text, pos, del)?;
-                self.replace_range(range, reader.text()?);
-                Ok(())
-            }),
+            Node::Text(edits) => {
+                let mut near = Near::default();
+                (0..edits).try_for_each(|_| {
+                    let (pos, del) = (reader.index()?, reader.index()?);
+                    let range = near.bytes_of(&self.text, pos, del)?;
+                    self.replace_range(range, reader.text()?);
+                    Ok(())
+                })
+            }
             _ => Err(PatchError::Shape),
         })
     }

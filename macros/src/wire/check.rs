@@ -28,11 +28,18 @@ pub(super) fn field(field: &Field, errors: &mut Errors) {
 const NO_BUFFER: &str = "a handle cannot stand in a flattened field, nor in an enum that is untagged or internally tagged: \
     serde buffers those, and a handle does not survive that";
 
+const NO_BYTES: &str = "serde reads the fields of an untagged or internally tagged enum by way of a buffer, out of which it does not take bytes as \
+    a sequence: write `Bytes`";
+
 /// The fields of a variant that serde reads by way of a buffer.
 pub(super) fn buffered(fields: &Fields, errors: &mut Errors) {
     for field in fields.fields.iter().filter(|field| field.is_walked()) {
-        if let Some(handle) = Inside::of(&field.ty).handle {
+        let inside = Inside::of(&field.ty);
+        if let Some(handle) = inside.handle {
             errors.at(handle, NO_BUFFER);
+        }
+        if let Some(bytes) = inside.bytes {
+            errors.at(bytes, NO_BYTES);
         }
     }
 }

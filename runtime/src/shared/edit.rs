@@ -54,7 +54,12 @@ impl<T: Track> SharedEdit<T> {
 
 impl<T: Track> Drop for SharedEdit<T> {
     fn drop(&mut self) {
-        self.value.rollback();
+        if !self.value.rollback() {
+            tracing::error!(
+                value = std::any::type_name::<T>(),
+                "an edit could not be taken back whole: the type does not read what it writes"
+            );
+        }
     }
 }
 

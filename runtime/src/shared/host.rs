@@ -102,11 +102,20 @@ impl<T: Track> Hosted<T> {
 
     /// Hashes the value from time to time, for those who follow to compare.
     pub(super) fn note_state(&self, value: &Tracked<T>) {
-        if self.hub.wants_hash(value.rev())
-            && let Some(hash) = state_hash::<T>(value)
-        {
-            self.hub.note_hash(value.rev(), hash);
+        if !self.hub.wants_hash(value.rev()) {
+            return;
         }
+        let len = self.known().map(|history| {
+            let history = history.lock().unwrap_or_else(PoisonError::into_inner);
+            history.snapshot_len()
+        });
+        let is_long = len.is_some_and(|len| len > HASHED_MAX);
+        let hash = if is_long {
+            None
+        } else {
+            state_hash::<T>(value)
+        };
+        self.hub.tried_hash(value.rev(), hash);
     }
 
     /// The history, where it was made.

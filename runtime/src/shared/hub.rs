@@ -72,7 +72,9 @@ struct State {
     tick: bool,
     /// A revision, and the hash of the value at it.
     hash: Option<(u64, u64)>,
-    /// When it was made.
+    /// The revision at which it was last to be made.
+    tried: u64,
+    /// When that was.
     hashed: Option<Instant>,
 }
 
@@ -169,14 +171,20 @@ impl Hub {
         if state.followers.is_empty() {
             return false;
         }
-        let revisions = state.hash.map_or(rev, |(at, _)| rev.saturating_sub(at));
+        let revisions = rev.saturating_sub(state.tried);
         let long_ago = state.hashed.is_some_and(|at| at.elapsed() >= HASH_EVERY);
         revisions >= HASH_REVISIONS || long_ago
     }
 
     pub(crate) fn note_hash(&self, rev: u64, hash: u64) {
+        self.tried_hash(rev, Some(hash));
+    }
+
+    /// The hash of the value at a revision, or that it has none: that is not asked at once again.
+    pub(crate) fn tried_hash(&self, rev: u64, hash: Option<u64>) {
         let mut state = self.lock();
-        (state.hash, state.hashed) = (Some((rev, hash)), Some(Instant::now()));
+        state.hash = hash.map(|hash| (rev, hash));
+        (state.tried, state.hashed) = (rev, Some(Instant::now()));
     }
 
     /// Nothing is known of the value's hash.

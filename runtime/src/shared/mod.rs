@@ -101,6 +101,16 @@ impl<T: Track> Shared<T> {
         Ok(look(&value))
     }
 
+    /// The revision of the value, where it lives. Waits while it is being edited.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub async fn rev(&self) -> Result<u64, RpcError> {
+        let hosted = self.0.to_local()?.object;
+        let value = hosted.object().read(&Cx::current()).await?;
+        Ok(value.rev())
+    }
+
     /// Changes the value, where it lives; commits where `change` returns `Ok`. If it fails or panics nothing has
     /// happened, and nobody hears of it. Others wait meanwhile, so it cannot wait itself; see [`edit`](Self::edit).
     ///

@@ -331,7 +331,7 @@ impl<T: Track> Replica<T> {
     /// A copy of the value to be changed and proposed to the host.
     ///
     /// # Errors
-    /// As [`read`](Self::read).
+    /// As [`read`](Self::read). [`RpcError::Incompatible`]: the host has another version of the type.
     pub fn draft(&self) -> Result<Draft<T>, RpcError> {
         let _drain = Drain(&self.core);
         let follower = self
@@ -339,6 +339,11 @@ impl<T: Track> Replica<T> {
             .follower
             .read()
             .unwrap_or_else(PoisonError::into_inner);
+        if follower.is_translated() {
+            let why =
+                "the host has another version of the type, which a draft of this one would not fit";
+            return Err(RpcError::Incompatible(why.to_owned()));
+        }
         let draft = follower.value().cloned().zip(follower.have());
         drop(follower);
         let (value, base) = draft.ok_or(RpcError::NeedSnapshot)?;

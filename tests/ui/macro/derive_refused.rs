@@ -59,3 +59,9 @@ pub trait Uses {
 }
 
 fn main() {}
+
+#[derive(Wire)]
+#[serde(tag = "t")]
+pub enum Tagged {
+    Blob { bytes: Vec<u8> },
+}
