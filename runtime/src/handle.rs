@@ -1,5 +1,6 @@
 //! The core of every generated handle: [`Ref`], where it leads ([`Route`]), and what every handle can do ([`Remote`]).
 
+mod lives;
 mod remote;
 
 use std::any::TypeId;
@@ -32,6 +33,7 @@ use crate::shared::Publisher;
 use crate::shared::refs::{self, Found};
 use crate::{builtin, relay};
 
+pub(crate) use lives::Lives;
 pub use remote::{Remote, Revoker, WeakHandle};
 
 /// Implemented by generated code for the object type of an interface, `dyn __CartObj`.
@@ -116,22 +118,6 @@ pub enum Route<D: ?Sized> {
     Here(Near<D>),
     /// Over a connection.
     There(Far),
-}
-
-/// Where an object is.
-pub(crate) enum Lives<D: ?Sized> {
-    Here(Local<D>),
-    There(Arc<RemoteRef>),
-}
-
-impl<D: ?Sized + Dispatch> refs::Keep for Ref<D> {
-    fn to_cap(&self, conn: &Arc<Conn>, out: &mut OutCaps) -> Result<Cap<ObjectRef>, RpcError> {
-        Ref::to_cap(self, conn, false, out)
-    }
-
-    fn as_any(&self) -> &dyn std::any::Any {
-        self
-    }
 }
 
 /// A reference that needs no connection.
@@ -256,24 +242,6 @@ impl<D: ?Sized + Dispatch> Ref<D> {
             }),
             _ => Route::Here(Near(self.clone())),
         }
-    }
-
-    /// Where the object is, once that is known.
-    pub(crate) async fn lives(&self) -> Result<Lives<D>, RpcError> {
-        self.check()?;
-        if let Target::Pending(pending) = &self.target {
-            let settled = pending.settling.clone().await?;
-            return Box::pin(settled.lives()).await;
-        }
-        match &self.target {
-            Target::There(remote) => Ok(Lives::There(remote.clone())),
-            _ => self.local().map(Lives::Here).ok_or(RpcError::Gone),
-        }
-    }
-
-    /// Whether it leads to something that this connection's peer has, or knows.
-    pub(crate) fn is_reached_over(&self, conn: &Arc<Conn>) -> bool {
-        matches!(&self.target, Target::There(remote) if Arc::ptr_eq(&remote.conn, conn))
     }
 
     /// The local object.
